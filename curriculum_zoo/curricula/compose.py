@@ -1,0 +1,439 @@
+"""Several curricula as one: ``a + b`` at once, ``a > b`` one after the other, in Python and in strings.
+
+``a + b`` overlays: of the resolutions the smaller holds; the images are brought to it first and then pass the other
+views, a's before b's; what either freezes is frozen; the optimiser is made anew when either asks for it; of the
+augmentation strengths the stronger holds, of the processing levels the fewer.
+
+``a > b`` follows on: a plans the first epochs, b the ones after, as if each were a training of its own.
+
+In a string, ``+`` binds closer than ``>``, parentheses group, and ``:`` gives a share of the epochs to what stands
+before it; those without a share divide the rest equally::
+
+    trd(resolution=16, participation=0.3) + progressive_sharpening
+    hrt:0.4 > (trd + progressive_sharpening(kernels=(3, 2, 1)))
+
+Values are numbers, quoted strings or bare words, ``true``, ``false``, ``none``, and tuples in parentheses or brackets.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from typing import Any, NoReturn
+
+from ..configuration import setting
+from ..errors import CurriculumError
+from .stage import Curriculum, Stage
+from .views import Chain, LowFrequencyCrop, Resize, View, compose
+
+__all__ = ["COMPOSITES", "FollowOn", "Overlay", "follow_on", "overlay", "parse"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overlay(Curriculum):
+    """Curricula at once; made by ``a + b``.
+
+    Attributes:
+        parts: the curricula, all of the same number of epochs.
+    """
+
+    parts: tuple[Curriculum, ...] = setting()
+
+    def check(self) -> None:
+        """Check that the parts can be overlaid in every epoch."""
+        if len(self.parts) < 2:
+            self.fail("parts", f"must be two curricula or more, got {len(self.parts)}")
+        for part in self.parts:
+            if part.epochs != self.epochs:
+                self.fail("parts", f"must plan equal epochs: {part.name} plans {part.epochs}, not {self.epochs}")
+        for epoch in range(self.epochs):
+            self._stage(epoch)
+
+    @property
+    def name(self) -> str:
+        """The names of the parts."""
+        return "+".join(f"({part.name})" if isinstance(part, FollowOn) else part.name for part in self.parts)
+
+    def with_learning_rate_drops(self, drops: tuple[int, ...]) -> Curriculum:
+        """Tell the parts."""
+        return replace(self, parts=tuple(part.with_learning_rate_drops(drops) for part in self.parts))
+
+    def _stage(self, epoch: int) -> Stage:
+        stages = [part.stage(epoch) for part in self.parts]
+        return functools.reduce(functools.partial(_overlaid, self.name), stages)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FollowOn(Curriculum):
+    """Curricula one after the other; made by ``a > b``.
+
+    Attributes:
+        parts: the curricula, whose epochs add up to this one's.
+    """
+
+    parts: tuple[Curriculum, ...] = setting()
+
+    def check(self) -> None:
+        """Check that the epochs add up."""
+        if len(self.parts) < 2:
+            self.fail("parts", f"must be two curricula or more, got {len(self.parts)}")
+        total = sum(part.epochs for part in self.parts)
+        if total != self.epochs:
+            self.fail("parts", f"must plan {self.epochs} epochs together, got {total}")
+
+    @property
+    def name(self) -> str:
+        """The names of the parts."""
+        return ">".join(part.name for part in self.parts)
+
+    def with_learning_rate_drops(self, drops: tuple[int, ...]) -> Curriculum:
+        """Tell the parts, each in its own count of epochs."""
+        told = tuple(
+            part.with_learning_rate_drops(tuple(drop - start for drop in drops))
+            for part, start in zip(self.parts, self._starts(), strict=True)
+        )
+        return replace(self, parts=told)
+
+    def __bool__(self) -> bool:
+        """Refuse: Python reads ``a > b > c`` as ``a > b and b > c``, which would quietly drop a."""
+        raise CurriculumError("Write (a > b) > c, or a.then(b).then(c): Python takes a > b > c apart")
+
+    def _starts(self) -> list[int]:
+        return [0, *accumulate(part.epochs for part in self.parts[:-1])]
+
+    def _stage(self, epoch: int) -> Stage:
+        number = sum(epoch >= start for start in self._starts()) - 1
+        return self.parts[number].stage(epoch - self._starts()[number])
+
+
+COMPOSITES: dict[str, type[Curriculum]] = {"+": Overlay, ">": FollowOn}
+"""What stands under ``"name"`` when a composition is described by `Curriculum.to_dict`."""
+
+
+def overlay(*curricula: Curriculum) -> Curriculum:
+    """All curricula at once, in this order of views.
+
+    Raises:
+        CurriculumError: they cannot be combined; the text says why.
+    """
+    parts = tuple(p for c in curricula for p in (c.parts if isinstance(c, Overlay) else (c,)))
+    return Overlay(epochs=parts[0].epochs, seed=parts[0].seed, parts=parts)
+
+
+def follow_on(curricula: tuple[Curriculum, ...], shares: tuple[float, ...] | None = None) -> Curriculum:
+    """Curricula one after the other.
+
+    Args:
+        curricula: the curricula.
+        shares: the share of the epochs that each gets; they must then all plan the same number, which stays the
+            total. Without shares each keeps its own epochs.
+
+    Raises:
+        CurriculumError: a share leaves a curriculum fewer epochs than it needs, or the epochs differ.
+    """
+    if shares is not None:
+        epochs = curricula[0].epochs
+        if any(curriculum.epochs != epochs for curriculum in curricula):
+            raise CurriculumError("Shares divide one number of epochs: create both curricula with the same epochs")
+        planned = zip(curricula, divide(epochs, shares), strict=True)
+        curricula = tuple(replace(curriculum, epochs=part) for curriculum, part in planned)
+    parts = tuple(p for c in curricula for p in (c.parts if isinstance(c, FollowOn) else (c,)))
+    return FollowOn(epochs=sum(part.epochs for part in parts), seed=parts[0].seed, parts=parts)
+
+
+def divide(epochs: int, shares: tuple[float, ...]) -> list[int]:
+    """Whole epochs for each share, each boundary at the nearest epoch.
+
+    Raises:
+        CurriculumError: shares that do not add up to 1, or one that comes to no epoch.
+    """
+    if any(not 0 < share < 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
+        raise CurriculumError(f"Shares must each lie between 0 and 1 and add up to 1; got {_listed(shares)}")
+    ends = [round(epochs * end) for end in accumulate(shares)]
+    parts = [end - start for start, end in zip([0, *ends], ends, strict=False)]
+    if min(parts) < 1:
+        raise CurriculumError(f"{epochs} epochs are too few for shares of {_listed(shares)}: each needs one or more")
+    return parts
+
+
+def _listed(shares: tuple[float, ...]) -> str:
+    return ", ".join(f"{share:g}" for share in shares)
+
+
+# Overlaying two stages ------------------------------------------------------------------------------------------------
+
+
+def _overlaid(whole: str, first: Stage, second: Stage) -> Stage:
+    smaller = _smaller(whole, first, second)
+    shrinking, others = _views(whole, first, second, smaller)
+    return Stage(
+        name=_joined(first.name, second.name),
+        view=compose(*shrinking, *others),
+        image_size=smaller.image_size,
+        size_multiple=smaller.size_multiple,
+        scale_batch=first.scale_batch or second.scale_batch,
+        frozen=tuple(dict.fromkeys(first.frozen + second.frozen)),
+        fresh_optimizer=first.fresh_optimizer or second.fresh_optimizer,
+        levels=_either(min, first.levels, second.levels),
+        level_weights=_weights(whole, first, second),
+        augment_strength=_either(max, first.augment_strength, second.augment_strength),
+    )
+
+
+def _smaller(whole: str, first: Stage, second: Stage) -> Stage:
+    """The stage of the lower resolution; the first where both are equal."""
+    a, b = first.image_size, second.image_size
+    if a is None or b is None:
+        return second if a is None else first
+    if isinstance(a, int) is not isinstance(b, int):
+        raise CurriculumError(
+            f"{whole}: one resolution is in pixels and the other a share of the full side ({a} and {b}), and which is "
+            "smaller depends on the images. State both as pixels (an integer) or both as shares."
+        )
+    return first if a <= b else second
+
+
+def _views(whole: str, first: Stage, second: Stage, smaller: Stage) -> tuple[list[View], list[View]]:
+    """What shrinks the images to the lower resolution, and all else in order."""
+    shrinking: list[View] = []
+    others: list[View] = []
+    for stage in (first, second):
+        views = stage.view.views if isinstance(stage.view, Chain) else (stage.view,)
+        resizing: list[View] = [view for view in views if isinstance(view, Resize | LowFrequencyCrop)]
+        if stage is smaller:
+            shrinking = resizing
+        elif stage.image_size is not None and not resizing:
+            raise CurriculumError(
+                f"{whole}: the view of stage '{stage.name}' lowers the resolution in a way of its own, and the other "
+                "curriculum goes lower still. Make its view from views.Resize, which can be left out."
+            )
+        others += [view for view in views if view not in resizing]
+    return shrinking, others
+
+
+def _joined(first: str, second: str) -> str:
+    names = dict.fromkeys(name for joined in (first, second) for name in joined.split(" + "))
+    return " + ".join(name for name in names if name != "full") or "full"
+
+
+def _either(choose: Any, first: Any, second: Any) -> Any:
+    if first is None or second is None:
+        return second if first is None else first
+    return choose(first, second)
+
+
+def _weights(whole: str, first: Stage, second: Stage) -> tuple[float, ...]:
+    if first.level_weights and second.level_weights and first.level_weights != second.level_weights:
+        raise CurriculumError(
+            f"{whole}: both weigh the losses of the processing levels, in different ways "
+            f"({first.level_weights} and {second.level_weights}). Leave one of them out."
+        )
+    return first.level_weights or second.level_weights
+
+
+# Strings --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Single:
+    """One curriculum, as written."""
+
+    name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def plan(self, epochs: int, seed: int, more: Mapping[str, Any]) -> Curriculum:
+        from .factory import build
+
+        twice = [name for name in more if name in self.parameters]
+        if twice:
+            raise CurriculumError(f"{self.name}: {' and '.join(twice)} is given in the string and as a keyword")
+        parameters = {"seed": seed, **self.parameters, **more}
+        return build(self.name, epochs, parameters.pop("seed"), parameters)
+
+
+@dataclass(frozen=True)
+class _Several:
+    """Several curricula, at once where there are no shares."""
+
+    parts: tuple[_Single | _Several, ...]
+    shares: tuple[float, ...] = ()
+
+    def plan(self, epochs: int, seed: int, more: Mapping[str, Any]) -> Curriculum:
+        if more:
+            raise CurriculumError(
+                f"{' and '.join(more)} could be any of several curricula's: give each its parameters in parentheses, "
+                "'trd(resolution=16)+progressive_sharpening' say"
+            )
+        if not self.shares:
+            return overlay(*(part.plan(epochs, seed, {}) for part in self.parts))
+        planned = zip(self.parts, divide(epochs, self.shares), strict=True)
+        return follow_on(tuple(part.plan(length, seed, {}) for part, length in planned))
+
+
+_TOKEN = re.compile(
+    r"""(?P<space>\s+)
+      | (?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))
+      | (?P<word>[^\W\d][\w./-]*)
+      | (?P<string>"[^"]*"|'[^']*')
+      | (?P<sign>[+>:()\[\],=])""",
+    re.VERBOSE,
+)
+_WORDS = {"true": True, "false": False, "none": None, "null": None, "True": True, "False": False, "None": None}
+
+
+def parse(text: str) -> _Single | _Several:
+    """Read a curriculum expression.
+
+    Raises:
+        CurriculumError: it cannot be read; the text points at the character.
+    """
+    return _Parser(text).expression()
+
+
+class _Parser:
+    """Reads one expression, from left to right."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.tokens: list[tuple[str, str, int]] = []
+        self.next = 0
+        position = 0
+        while position < len(text):
+            match = _TOKEN.match(text, position)
+            if match is None:
+                self.fail("this character has no meaning here", position)
+            if match.lastgroup != "space":
+                self.tokens.append((str(match.lastgroup), match.group(), position))
+            position = match.end()
+        self.tokens.append(("end", "", len(text)))
+
+    def expression(self) -> _Single | _Several:
+        """The whole text."""
+        parsed = self.sequence()
+        if self.kind != "end":
+            self.fail(f"expected '+', '>' or the end, not '{self.value}'")
+        return parsed
+
+    def sequence(self) -> _Single | _Several:
+        """Overlays one after the other, with shares."""
+        parts, shares = [], []
+        start = self.position
+        while True:
+            parts.append(self.overlaid())
+            shares.append(self.share())
+            if not self.take(">"):
+                break
+        if len(parts) == 1:
+            if shares[0] is not None:
+                self.fail("a share means something only where another curriculum follows, 'hrt:0.4>trd'", start)
+            return parts[0]
+        return _Several(tuple(parts), self.shared_out(shares, start))
+
+    def overlaid(self) -> _Single | _Several:
+        """Curricula at once."""
+        parts = [self.atom()]
+        while self.take("+"):
+            parts.append(self.atom())
+        return parts[0] if len(parts) == 1 else _Several(tuple(parts))
+
+    def atom(self) -> _Single | _Several:
+        """A name with its parameters, or an expression in parentheses."""
+        if self.take("("):
+            inner = self.sequence()
+            self.expect(")")
+            return inner
+        if self.kind != "word":
+            self.fail("expected the name of a curriculum")
+        name = self.advance()
+        return _Single(name, self.parameters(name) if self.take("(") else {})
+
+    def share(self) -> float | None:
+        """The number after a colon."""
+        if not self.take(":"):
+            return None
+        if self.kind != "number" or not 0 < float(self.value) < 1:
+            self.fail("a share of the epochs lies between 0 and 1")
+        return float(self.advance())
+
+    def shared_out(self, shares: list[float | None], start: int) -> tuple[float, ...]:
+        """Shares that add up to 1, those not given in equal parts of the rest."""
+        given = [share for share in shares if share is not None]
+        rest = 1 - sum(given)
+        missing = len(shares) - len(given)
+        if rest < -1e-6 or (missing == 0) is not (abs(rest) < 1e-6):
+            self.fail(f"the shares add up to {sum(given):g} and leave {max(rest, 0):g} for {missing} more", start)
+        return tuple(rest / missing if share is None else share for share in shares)
+
+    def parameters(self, owner: str) -> dict[str, Any]:
+        """``key=value`` pairs up to the closing parenthesis."""
+        found: dict[str, Any] = {}
+        while not self.take(")"):
+            position = self.position
+            if self.kind != "word":
+                self.fail(f"expected a parameter of {owner}, as name=value")
+            name = self.advance()
+            if name in found:
+                self.fail(f"{name} is given twice", position)
+            if name == "epochs":
+                self.fail("the epochs are the training's; a part of it is given its share, 'hrt:0.4>trd'", position)
+            self.expect("=")
+            found[name] = self.literal()
+            if self.value != ")":
+                self.expect(",")
+        return found
+
+    def literal(self) -> Any:
+        """A value."""
+        if self.kind == "number":
+            text = self.advance()
+            return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
+        if self.kind == "string":
+            return self.advance()[1:-1]
+        if self.kind == "word":
+            word = self.advance()
+            return _WORDS.get(word, word)
+        for opening, closing in (("(", ")"), ("[", "]")):
+            if self.take(opening):
+                items = []
+                while not self.take(closing):
+                    items.append(self.literal())
+                    if self.value != closing:
+                        self.expect(",")
+                return tuple(items)
+        self.fail("expected a value: a number, a word, a quoted string, true, false, none, or a tuple of these")
+
+    @property
+    def kind(self) -> str:
+        return self.tokens[self.next][0]
+
+    @property
+    def value(self) -> str:
+        return self.tokens[self.next][1]
+
+    @property
+    def position(self) -> int:
+        return self.tokens[self.next][2]
+
+    def advance(self) -> str:
+        value = self.value
+        self.next += 1
+        return value
+
+    def take(self, sign: str) -> bool:
+        if self.kind != "sign" or self.value != sign:
+            return False
+        self.next += 1
+        return True
+
+    def expect(self, sign: str) -> None:
+        if not self.take(sign):
+            self.fail(f"expected '{sign}'" + (f", not '{self.value}'" if self.value else " before the end"))
+
+    def fail(self, problem: str, position: int | None = None) -> NoReturn:
+        """Raise, with a caret under the character."""
+        at = self.position if position is None else position
+        shown = re.sub(r"\s", " ", self.text)
+        raise CurriculumError(f"Cannot read the curriculum: {problem}\n  {shown}\n  {' ' * at}^")

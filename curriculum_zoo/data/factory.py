@@ -1,0 +1,59 @@
+"""`open_dataset`: from ``"name"`` or ``"name:argument"`` to the images themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import DataError
+from ..registry import DATASETS
+from .image_set import ImageSet
+
+__all__ = ["open_dataset"]
+
+
+def open_dataset(
+    spec: str,
+    *,
+    root: str | Path = "data",
+    download: bool = False,
+    image_size: int | None = None,
+    channels: int | None = None,
+    seed: int = 0,
+) -> ImageSet:
+    """Open a data set.
+
+    Args:
+        spec: a name that `list_datasets` gives, with an argument after a colon where it takes one: ``"cifar10"``,
+            ``"npz:FILE"``, ``"folder:DIR"``.
+        root: folder under which named data sets lie.
+        download: whether a set that is missing there may be downloaded.
+        image_size: side in pixels to resize to (short side, antialiased, then the centre square); as the set has it
+            where None.
+        channels: 1 or 3, to turn RGB into gray or gray into RGB; as the set has it where None.
+        seed: cuts a test part off a set that has none of its own.
+
+    Raises:
+        UnknownNameError: no data set of that name.
+        NameClashError: several plugins claim the name.
+        PluginError: a plugin fails to load, or returns something that is no `ImageSet`.
+        DataError: the data is missing, damaged or malformed.
+    """
+    name, colon, argument = spec.partition(":")
+    entry = DATASETS.entry(name.strip())
+    if image_size is not None and image_size < 1:
+        raise DataError(f"image_size must be at least 1 pixel, got {image_size}.")
+    if channels not in (None, 1, 3):
+        raise DataError(f"channels must be 1 (gray) or 3 (RGB), got {channels}.")
+    try:
+        opened: ImageSet = entry.build(
+            ImageSet,
+            argument if colon else None,
+            root=Path(root).expanduser(),
+            download=download,
+            image_size=image_size,
+            channels=channels,
+            seed=seed,
+        )
+    except OSError as error:
+        raise DataError(f"{name} cannot be read: {error}. Check the path and whether you may read it.") from error
+    return opened.converted(image_size=image_size, channels=channels)

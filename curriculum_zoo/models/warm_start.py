@@ -1,0 +1,225 @@
+"""Warm starts: a plain network's weights in its hierarchical twin, from timm, the Hub or a file."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from timm.models import adapt_input_conv, load_state_dict_from_hf
+from torch import Tensor, nn
+
+from ..errors import UnknownNameError, WeightsError
+from .cifar_resnet import CifarResNet
+from .hiresnet import HiResNet
+
+__all__ = ["describe_input", "warm_start_from"]
+
+COUNTER = "num_batches_tracked"
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
+PREFIXES = ("module.", "_orig_mod.")
+INPUT = ("mean", "std", "interpolation", "crop_pct", "crop_mode")
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """Tensors by name, as a source has them.
+
+    Attributes:
+        tensors: the network's state.
+        ordered: whether their order is that of the layers.
+        cfg: timm's metadata of the network that they were trained in, where known.
+    """
+
+    tensors: dict[str, Tensor]
+    ordered: bool
+    cfg: Mapping[str, Any] = field(default_factory=dict)
+
+
+def warm_start_from(model: nn.Module, source: str, *, any_classes: bool = True) -> None:
+    """Load a plain twin's weights into a network; in eval mode it then gives the twin's outputs.
+
+    Every tensor must find its place, hierarchical projections apart: those stay as they were initialised, adding
+    nothing, unless the source has all of them. BatchNorm's counters, which old files lack, start at zero. As timm
+    does, a first convolution for RGB is summed or repeated to the network's number of channels, and a classifier of
+    another size keeps the network's own initial weights. The option-A networks for CIFAR also take published weights
+    under other names: tensor by tensor, in order.
+
+    Args:
+        model: the network.
+        source: ``timm/<name>[.<tag>]``, ``hf-hub:owner/repo[@revision]``, ``local-dir:path`` of a folder that holds
+            ``model.safetensors``, a ``.safetensors`` file, or a file of ``torch.save`` with a state dict (read without
+            running code, ``weights_only``).
+        any_classes: whether a classifier of another size may be left out.
+
+    Raises:
+        UnknownNameError: timm has no such network.
+        WeightsError: the source cannot be read, or does not fit; the text names missing and unexpected tensors.
+    """
+    # The one import upward: how tensors are checked is told in one place, and needed here too.
+    from ..hub.weights import load_tensors
+
+    weights = _read(source)
+    tensors = _in_own_names(model, weights, source) if isinstance(model, CifarResNet) else dict(weights.tensors)
+    own = model.state_dict()
+    _fit_first_convolution(model, tensors, own)
+    _fit_classifier(model, tensors, own, any_classes, source)
+    projections = _projected(model)
+    for name in own:
+        if name.endswith(COUNTER) or (name in projections and not projections & tensors.keys()):
+            tensors.setdefault(name, own[name])
+    load_tensors(model, tensors, source=f"'{source}'")
+    describe_input(model, weights.cfg)
+
+
+def describe_input(model: nn.Module, cfg: Mapping[str, Any]) -> None:
+    """Let a network's ``pretrained_cfg`` tell how images were prepared for the weights that it now has.
+
+    Args:
+        model: the network.
+        cfg: the ``pretrained_cfg`` that the weights came with.
+    """
+    own = getattr(model, "pretrained_cfg", None)
+    if isinstance(own, dict):
+        own.update({key: cfg[key] for key in INPUT if key in cfg})
+
+
+def _read(source: str) -> _Weights:
+    if source.startswith("timm/"):
+        return _read_timm(source.removeprefix("timm/"))
+    if source.startswith("hf-hub:"):
+        try:
+            return _Weights(dict(load_state_dict_from_hf(source.removeprefix("hf-hub:"))), ordered=False)
+        except Exception as error:
+            raise WeightsError(f"'{source}' cannot be had: {type(error).__name__}: {error}") from error
+    if source.startswith("local-dir:"):
+        return _read_file(Path(source.removeprefix("local-dir:")) / "model.safetensors")
+    return _read_file(Path(source))
+
+
+def _read_timm(name: str) -> _Weights:
+    if not timm.is_model(name):
+        raise UnknownNameError(f"timm has no network '{name}' to start from. timm.list_models() lists all.")
+    try:
+        twin = timm.create_model(name, pretrained=True)
+    except Exception as error:
+        raise WeightsError(f"The weights of timm's '{name}' cannot be had: {type(error).__name__}: {error}") from error
+    return _Weights(twin.state_dict(), ordered=True, cfg=twin.pretrained_cfg)
+
+
+def _read_file(path: Path) -> _Weights:
+    if not path.is_file():
+        raise WeightsError(
+            f"There is no file '{path}' to start from. Give a file, or say 'timm/<name>', 'hf-hub:<owner>/<repo>' or "
+            "'local-dir:<folder>'."
+        )
+    try:
+        if path.suffix == ".safetensors":
+            # safetensors sorts what it writes; the layers' order is lost.
+            return _Weights(dict(load_file(path)), ordered=False)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise WeightsError(f"'{path}' is neither a safetensors file nor a state dict of torch.save: {error}") from error
+    return _Weights(_state_dict(content, path), ordered=True)
+
+
+def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
+    """The tensors in what ``torch.load`` gave, without the wrappings of training scripts."""
+    for key in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise WeightsError(f"'{path}' holds no state dict: a mapping of names to tensors is due.")
+    names = list(content)
+    for prefix in PREFIXES:
+        if names and all(name.startswith(prefix) for name in names):
+            names = [name.removeprefix(prefix) for name in names]
+    return dict(zip(names, content.values(), strict=True))
+
+
+def _projected(model: nn.Module) -> set[str]:
+    """The names of a network's hierarchical tensors."""
+    if not isinstance(model, HiResNet):
+        return set()
+    return {f"{name}.{leaf}" for name, part in model.projections().items() for leaf in part.state_dict()}
+
+
+def _in_own_names(model: CifarResNet, weights: _Weights, source: str) -> dict[str, Tensor]:
+    """A published CIFAR ResNet's tensors under our names."""
+    given = {name: tensor for name, tensor in weights.tensors.items() if not name.endswith(COUNTER)}
+    projections = _projected(model)
+    own = {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if not name.endswith(COUNTER) and name not in projections
+    }
+    if 2 * len(own.keys() & given.keys()) >= len(own):
+        return _with_own_classifier(weights.tensors, own.keys())
+    if not weights.ordered:
+        raise WeightsError(
+            f"The tensors of '{source}' have other names than those of {type(model).__name__}, and a safetensors file "
+            f"does not keep their order. It holds {_some(given)}; due are {_some(own)}. Give a state-dict file."
+        )
+    if len(given) != len(own):
+        raise WeightsError(
+            f"'{source}' holds {len(given)} tensors, and the network {len(own)}: it is of another depth, or its "
+            "shortcuts have parameters, which option-A shortcuts have not."
+        )
+    for (name, tensor), (own_name, own_tensor) in zip(given.items(), own.items(), strict=True):
+        if tensor.ndim != own_tensor.ndim or (tensor.ndim == 4 and tensor.shape[0] != own_tensor.shape[0]):
+            raise WeightsError(
+                f"'{source}' does not map onto the network in order: {name} of shape {list(tensor.shape)} meets "
+                f"{own_name} of shape {list(own_tensor.shape)}."
+            )
+    return dict(zip(own, given.values(), strict=True))
+
+
+def _with_own_classifier(tensors: Mapping[str, Tensor], own: Any) -> dict[str, Tensor]:
+    """The classifier, the one matrix there is, under our name: many publish it as ``linear``."""
+    matrices = [name.removesuffix(".weight") for name, tensor in tensors.items() if tensor.ndim == 2]
+    if len(matrices) != 1 or f"{matrices[0]}.weight" in own:
+        return dict(tensors)
+    theirs = f"{matrices[0]}."
+    return {f"fc.{name.removeprefix(theirs)}" if name.startswith(theirs) else name: tensors[name] for name in tensors}
+
+
+def _some(names: Mapping[str, Tensor]) -> str:
+    return ", ".join(list(names)[:3]) + ", …"
+
+
+def _metadata(model: nn.Module, key: str) -> tuple[str, ...]:
+    value = (getattr(model, "pretrained_cfg", None) or {}).get(key) or ()
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _fit_first_convolution(model: nn.Module, tensors: dict[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    for layer in _metadata(model, "first_conv"):
+        name = f"{layer}.weight"
+        if name in tensors and name in own and tensors[name].ndim == 4 and tensors[name].shape[1] == 3:
+            tensors[name] = adapt_input_conv(own[name].shape[1], tensors[name])
+
+
+def _fit_classifier(
+    model: nn.Module, tensors: dict[str, Tensor], own: Mapping[str, Tensor], any_classes: bool, source: str
+) -> None:
+    for layer in _metadata(model, "classifier"):
+        weight = f"{layer}.weight"
+        if weight in own and weight in tensors and own[weight].shape == tensors[weight].shape:
+            continue
+        if weight in own and weight in tensors and not any_classes:
+            raise WeightsError(
+                f"'{source}' classifies {len(tensors[weight])} classes, and the network {len(own[weight])}. Say "
+                f"num_classes={len(tensors[weight])} to keep its classifier, or num_classes={len(own[weight])} to "
+                "start a new one."
+            )
+        for name in (weight, f"{layer}.bias"):
+            if name in own and name in tensors:
+                tensors[name] = own[name]
+            elif name not in own:
+                tensors.pop(name, None)

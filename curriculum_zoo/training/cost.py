@@ -1,0 +1,92 @@
+"""What training costs: FLOPs counted from the network that runs, forward and backward, stage by stage."""
+
+from __future__ import annotations
+
+import copy
+import resource
+import sys
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..curricula import Frozen, Stage
+from ..errors import CurriculumZooError, ModelError
+from .objectives import CrossEntropy
+
+__all__ = ["CostMeter", "peak_memory"]
+
+
+class CostMeter:
+    """FLOPs of one training image under each stage, each distinct stage counted once.
+
+    Counting runs a real training step of two images through a copy of the network, so it also finds out before
+    training starts whether the network takes what a stage shows it.
+
+    Args:
+        model: the network; it is copied, not touched.
+        channels: channels of its images.
+        image_size: full side of the images, in pixels.
+        num_classes: number of classes.
+        objective: the loss that training uses.
+    """
+
+    def __init__(
+        self, model: nn.Module, *, channels: int, image_size: int, num_classes: int, objective: CrossEntropy
+    ) -> None:
+        self._model = model
+        self._channels = channels
+        self._image_size = image_size
+        self._num_classes = num_classes
+        self._objective = objective
+        self._counted: dict[tuple[int, tuple[Frozen, ...], int | None], int] = {}
+
+    def full(self) -> int:
+        """FLOPs of one image at full resolution with every part learning: the baseline of all comparisons."""
+        return self.of(Stage(name="full"))
+
+    def of(self, stage: Stage) -> int:
+        """FLOPs of one image's forward and backward pass under `stage`.
+
+        Raises:
+            ModelError: the network cannot take the stage's images.
+        """
+        key = (stage.pixels(self._image_size), stage.frozen, stage.levels)
+        if key not in self._counted:
+            self._counted[key] = self._count(stage)
+        return self._counted[key]
+
+    def _count(self, stage: Stage) -> int:
+        parameter = next(self._model.parameters())
+        images = torch.rand(2, self._channels, self._image_size, self._image_size, device=parameter.device)
+        labels = torch.arange(2, device=parameter.device) % self._num_classes
+        model = copy.deepcopy(self._model).train()
+        # Counting must not move the generators that training draws from.
+        with torch.random.fork_rng(), stage.applied_to(model) as view:
+            seen = view(images)
+            try:
+                with FlopCounterMode(display=False) as counter:
+                    loss, _ = self._objective(model, seen, labels, stage)
+                    if loss.requires_grad:
+                        loss.backward()
+            except CurriculumZooError:
+                raise
+            except (RuntimeError, ValueError, AssertionError) as error:
+                raise ModelError(self._refusal(seen, stage, error)) from error
+        return counter.get_total_flops() // 2
+
+    def _refusal(self, seen: Tensor, stage: Stage, error: Exception) -> str:
+        channels, height, width = seen.shape[1:]
+        return (
+            f"{type(self._model).__name__} cannot train on images of {height}x{width} px with {channels} channels, as "
+            f"stage '{stage.name}' shows them ({str(error).splitlines()[0]}). Choose a higher resolution or another "
+            "network."
+        )
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most memory that was in use so far, in bytes: the tensors' on a GPU, the whole process's on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

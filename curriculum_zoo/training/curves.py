@@ -1,0 +1,107 @@
+"""The figure of a run: accuracy and loss over epochs, with the curriculum's stages shaded."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from pathlib import Path
+from typing import Any
+
+__all__ = ["draw_arms", "draw_comparison", "draw_curves"]
+
+
+def draw_curves(metrics: list[dict[str, Any]], path: Path, *, title: str) -> None:
+    """Draw one run.
+
+    Args:
+        metrics: the lines of ``metrics.jsonl``.
+        path: the PNG file, replaced whole.
+        title: stands above.
+    """
+    figure, (above, below) = _figure(2)
+    epochs = [line["epoch"] + 1 for line in metrics]
+    for axes, quantity in ((above, "accuracy"), (below, "loss")):
+        for part, colour in (("train", "tab:grey"), ("validation", "tab:blue")):
+            values = [line[f"{part}_{quantity}"] for line in metrics]
+            if values[0] is not None:
+                axes.plot(epochs, values, marker=".", color=colour, label=part)
+        axes.set_ylabel(quantity)
+        _shade(axes, metrics)
+    above.legend(loc="lower right")
+    below.set_xlabel("epoch")
+    figure.suptitle(title)
+    _save(figure, path)
+
+
+def draw_comparison(runs: dict[str, list[dict[str, Any]]], path: Path, *, title: str) -> None:
+    """Draw the validation accuracy of several runs over the FLOPs that they spent.
+
+    Args:
+        runs: the lines of each run's ``metrics.jsonl``, by its name.
+        path: the PNG file, replaced whole.
+        title: stands above.
+    """
+    figure, (by_epoch, by_cost) = _figure(2, across=True)
+    for name, metrics in runs.items():
+        accuracy = [line["validation_accuracy"] for line in metrics]
+        by_epoch.plot([line["epoch"] + 1 for line in metrics], accuracy, marker=".", label=name)
+        by_cost.plot([line["flops"] / 1e12 for line in metrics], accuracy, marker=".", label=name)
+    by_epoch.set(xlabel="epoch", ylabel="validation accuracy")
+    by_cost.set(xlabel="training cost (TFLOPs)")
+    by_epoch.legend(loc="lower right")
+    figure.suptitle(title)
+    _save(figure, path)
+
+
+def draw_arms(arms: dict[str, list[list[dict[str, Any]]]], path: Path, *, title: str) -> None:
+    """Draw the validation accuracy and loss of several arms over epochs, the mean over runs with its spread.
+
+    Args:
+        arms: the lines of each run's ``metrics.jsonl``, a list of runs by the arm's name.
+        path: the PNG file, replaced whole.
+        title: stands above.
+    """
+    figure, axes = _figure(2, across=True, sharey=False)
+    for quantity, place in zip(("accuracy", "loss"), axes, strict=True):
+        for name, runs in arms.items():
+            values = [[line[f"validation_{quantity}"] for line in run] for run in runs]
+            epochs = range(1, len(values[0]) + 1)
+            mean = [statistics.mean(epoch) for epoch in zip(*values, strict=True)]
+            place.plot(epochs, mean, marker=".", label=f"{name} (n={len(runs)})")
+            low, high = ([extreme(epoch) for epoch in zip(*values, strict=True)] for extreme in (min, max))
+            place.fill_between(epochs, low, high, alpha=0.2, linewidth=0)
+        place.set(xlabel="epoch", ylabel=f"validation {quantity}")
+    axes[0].legend(loc="lower right")
+    figure.suptitle(f"{title}: mean, and least to greatest")
+    _save(figure, path)
+
+
+def _figure(parts: int, *, across: bool = False, sharey: bool = True) -> tuple[Any, Any]:
+    """A figure without the global state of pyplot, which belongs to the user."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4) if across else (7, 6), layout="constrained")
+    FigureCanvasAgg(figure)
+    shape: dict[str, Any] = {"ncols": parts, "sharey": sharey} if across else {"nrows": parts, "sharex": True}
+    return figure, figure.subplots(**shape)
+
+
+def _shade(axes: Any, metrics: list[dict[str, Any]]) -> None:
+    """Shade each run of epochs that share a stage: light for all but the full image, named once at its first use."""
+    named: dict[str, float] = {}
+    stages = itertools.groupby(metrics, key=lambda line: line["stage"])
+    for stage, lines in stages:
+        epochs = [line["epoch"] + 1 for line in lines]
+        shade = named.setdefault(stage, 0.07 * (1 + len(named) % 4))
+        axes.axvspan(epochs[0] - 0.5, epochs[-1] + 0.5, color="tab:orange", alpha=shade, linewidth=0)
+        if stage in named and axes.get_subplotspec().is_first_row() and list(named).index(stage) == len(named) - 1:
+            place = {"xy": (epochs[0] - 0.4, 1.0), "xycoords": ("data", "axes fraction"), "fontsize": 7, "va": "top"}
+            axes.annotate(stage, **place, rotation=90)
+    axes.set_xlim(0.5, max(line["epoch"] for line in metrics) + 1.5)
+
+
+def _save(figure: Any, path: Path) -> None:
+    temporary = path.with_suffix(".tmp.png")
+    figure.savefig(temporary, dpi=120)
+    temporary.replace(path)

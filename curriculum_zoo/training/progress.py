@@ -1,0 +1,135 @@
+"""What a person sees while training runs: a bar on a terminal, a line an epoch elsewhere, nothing when asked."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..curricula import Stage
+from ..evaluation.metrics import Scores
+from .recipe import Recipe
+
+__all__ = ["Bar", "Lines", "Reporter", "make_reporter"]
+
+
+class Reporter:
+    """Is told how a run goes; this one keeps it to itself."""
+
+    def start(self, recipe: Recipe, folder: Path, epoch: int) -> None:
+        """Training starts, or goes on, at an epoch."""
+
+    def start_epoch(self, epoch: int, stage: Stage, steps: int, step: int) -> None:
+        """An epoch of so many steps starts, or goes on, at a step."""
+
+    def step(self, images: int, seconds: float) -> None:
+        """A step was made; images and seconds are the epoch's so far."""
+
+    def end_epoch(self, line: dict[str, Any]) -> None:
+        """An epoch ended with this line of metrics."""
+
+    def finish(self, test: dict[str, Scores], relative_flops: float, seconds: float, folder: Path) -> None:
+        """The run ended."""
+
+    def close(self) -> None:
+        """Training is over, by whatever cause."""
+
+
+class Lines(Reporter):
+    """A plain line an epoch, for logs."""
+
+    def __init__(self) -> None:
+        self._epochs = 0
+
+    def start(self, recipe: Recipe, folder: Path, epoch: int) -> None:
+        """Say what is trained, and where its results go."""
+        self._epochs = recipe.epochs
+        going_on = f" from epoch {epoch + 1}" if epoch else ""
+        calibrated = (
+            f"; BatchNorm is calibrated on {recipe.calibrate_batchnorm} batches before each figure"
+            if recipe.calibrate_batchnorm
+            else ""
+        )
+        self._print(
+            f"{recipe.model} on {recipe.data}, curriculum {recipe.curriculum}, {recipe.epochs} epochs{going_on}, "
+            f"seed {recipe.seed}, {recipe.precision} -> {folder}{calibrated}"
+        )
+
+    def end_epoch(self, line: dict[str, Any]) -> None:
+        """Say the epoch's figures."""
+        self._print(self.sentence(line))
+
+    def finish(self, test: dict[str, Scores], relative_flops: float, seconds: float, folder: Path) -> None:
+        """Say the test figures and the cost."""
+        figures = ", ".join(f"{which} {scores.top1:.2%}" for which, scores in test.items())
+        self._print(
+            f"test accuracy: {figures}; {relative_flops:.2f}x the FLOPs of full resolution; trained for "
+            f"{_clock(seconds)}; everything is in {folder}"
+        )
+
+    def sentence(self, line: dict[str, Any]) -> str:
+        """One epoch's figures in a line."""
+        validation = ""
+        if line["validation_loss"] is not None:
+            validation = f", validation {line['validation_loss']:.3f} {line['validation_accuracy']:6.2%}"
+        left = (self._epochs - line["epoch"] - 1) * line["seconds"] / (line["epoch"] + 1)
+        number = f"{line['epoch'] + 1:>{len(str(self._epochs))}}/{self._epochs}"
+        return (
+            f"epoch {number} {line['stage']} {line['image_size']} px: "
+            f"train {line['train_loss']:.3f} {line['train_accuracy']:6.2%}{validation}, "
+            f"{line['images_per_second']:,.0f} images/s, about {_clock(left)} left"
+        )
+
+    def _print(self, text: str) -> None:
+        print(text, flush=True)
+
+
+class Bar(Lines):
+    """A bar within the epoch, and a line for each epoch done."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TimeRemainingColumn(),
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=1, speed="")
+
+    def start(self, recipe: Recipe, folder: Path, epoch: int) -> None:
+        """Show the bar."""
+        super().start(recipe, folder, epoch)
+        self._bar.start()
+
+    def start_epoch(self, epoch: int, stage: Stage, steps: int, step: int) -> None:
+        """Put the bar back to the epoch's first step."""
+        description = f"epoch {epoch + 1}/{self._epochs} {stage.name}"
+        self._bar.reset(self._task, description=description, total=steps, completed=step, speed="")
+
+    def step(self, images: int, seconds: float) -> None:
+        """Move the bar on."""
+        self._bar.update(self._task, advance=1, speed=f"{images / seconds:,.0f} images/s")
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+    def _print(self, text: str) -> None:
+        self._bar.console.print(text, highlight=False, markup=False)
+
+
+def make_reporter(shown: bool = True) -> Reporter:
+    """A bar on a terminal, lines elsewhere, nothing where not shown (on all processes but the first)."""
+    if not shown:
+        return Reporter()
+    return Bar() if sys.stdout.isatty() else Lines()
+
+
+def _clock(seconds: float) -> str:
+    return str(datetime.timedelta(seconds=round(seconds)))

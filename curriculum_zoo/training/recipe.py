@@ -1,0 +1,220 @@
+"""The recipe: everything that decides which weights a training run ends with, as frozen dataclasses and as JSON.
+
+The same recipe gives the same weights on the same hardware. Where files lie, which device computes and where results
+go are no part of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ..catalogue import RECIPES, list_recipes
+from ..configuration import Configuration, setting
+from ..data.augmentation import Augmentation
+from ..errors import RecipeError, UnknownNameError
+from ..registry import closest
+
+__all__ = ["Mixing", "Optimizer", "Recipe", "Schedule", "load_recipe"]
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer(Configuration):
+    """How weights follow gradients.
+
+    Attributes:
+        name: one of ``timm.optim.list_optimizers()``; timm's ``sgd`` has Nesterov momentum, ``momentum`` has not.
+        lr: peak learning rate; None takes 0.1 for the SGD family and 0.001 for all others.
+        momentum: for those that have one.
+        weight_decay: on weights of two and more dimensions, not on biases and norms.
+        clip_norm: gradients are scaled down to this total norm; None leaves them.
+        options: further keywords of that optimiser.
+    """
+
+    name: str = "sgd"
+    lr: float | None = setting(None, above=0)
+    momentum: float = setting(0.9, low=0, below=1)
+    weight_decay: float = setting(5e-4, low=0)
+    clip_norm: float | None = setting(None, above=0)
+    options: dict[str, Any] = setting(factory=dict)
+
+    @property
+    def peak_lr(self) -> float:
+        """The learning rate that the schedule is a share of."""
+        if self.lr is not None:
+            return self.lr
+        return 0.1 if self.name in ("sgd", "momentum", "sgdp", "sgdw") else 0.001
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule(Configuration):
+    """How the learning rate moves over training; see `curriculum_zoo.training.schedule`.
+
+    Attributes:
+        name: ``constant``, ``cosine``, ``onecycle`` or ``step``.
+        warmup: share of training over which the rate rises; from `start` of its peak, linearly (``onecycle``: by a
+            half cosine).
+        start: the first rate, as a share of the peak.
+        end: the last rate of ``cosine`` and ``onecycle``, as a share of the peak.
+        milestones: ``step`` multiplies by `gamma` at these shares of training.
+        gamma: the factor of each step.
+    """
+
+    name: Literal["constant", "cosine", "onecycle", "step"] = "onecycle"
+    warmup: float = setting(0.25, low=0, below=1)
+    start: float = setting(0.04, low=0, high=1)
+    end: float = setting(1e-4, low=0, high=1)
+    milestones: tuple[float, ...] = setting((0.5, 0.75), above=0, below=1)
+    gamma: float = setting(0.1, above=0, high=1)
+
+    def check(self) -> None:
+        """Milestones must rise."""
+        if list(self.milestones) != sorted(set(self.milestones)):
+            self.fail("milestones", f"must rise, got {list(self.milestones)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixing(Configuration):
+    """Mixup and cutmix, by timm's implementation.
+
+    Attributes:
+        mixup: alpha of mixup's Beta distribution; 0 is off.
+        cutmix: alpha of cutmix's Beta distribution; 0 is off.
+        probability: share of the batches that are mixed.
+        switch: share of the mixed batches that get cutmix, where both are on.
+    """
+
+    mixup: float = setting(0.0, low=0)
+    cutmix: float = setting(0.0, low=0)
+    probability: float = setting(1.0, low=0, high=1)
+    switch: float = setting(0.5, low=0, high=1)
+
+    @property
+    def active(self) -> bool:
+        """Whether any batch is mixed."""
+        return self.probability > 0 and (self.mixup > 0 or self.cutmix > 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Configuration):
+    """One training run, whole.
+
+    Attributes:
+        model: a name that `create_model` knows.
+        data: a name that `open_dataset` knows.
+        curriculum: a name or expression that `create_curriculum` knows.
+        epochs: passes over the training images.
+        batch_size: images per update, over all processes.
+        accumulation: parts that a batch is computed in, one after the other, where memory is short.
+        seed: seeds initialisation, order, augmentation, curriculum and validation split.
+        model_options: further keywords of `create_model`.
+        warm_start: plain twin whose weights the network starts from, as `create_model` has it.
+        pretrained: whether the network starts from its released weights.
+        image_size: side in px that images are brought to; None keeps the data set's.
+        validation: share of the training images held out, by seed; 0 holds out none.
+        optimizer: how weights follow gradients.
+        schedule: how the learning rate moves.
+        augmentation: what happens to each training image.
+        mixing: mixup and cutmix.
+        label_smoothing: share of the target spread over all classes.
+        ema_decay: decay of an exponential moving average of the weights, which is then what is evaluated and saved.
+        precision: of forward and backward; weights are kept in fp32.
+        channels_last: whether images lie in memory pixel by pixel.
+        compile: whether the network goes through ``torch.compile``.
+        normalize: ``data`` takes mean and standard deviation from the training images, ``model`` from the network's
+            configuration, ``none`` leaves images in [0, 1].
+        calibrate_batchnorm: training batches over which BatchNorm's statistics are taken anew, at full resolution,
+            before each figure; the saved weights have them too. 0 leaves those that training gathered.
+        best: what makes an epoch the best on validation images: highest ``accuracy`` or least ``loss``.
+        notes: for the reader: the command, its expected result, n, hardware.
+    """
+
+    model: str
+    data: str
+    curriculum: str = "baseline"
+    epochs: int = setting(30, low=1)
+    batch_size: int = setting(128, low=1)
+    accumulation: int = setting(1, low=1)
+    seed: int = setting(0, low=0)
+    model_options: dict[str, Any] = setting(factory=dict)
+    warm_start: str | None = None
+    pretrained: bool = False
+    image_size: int | None = setting(None, low=1)
+    validation: float = setting(0.1, low=0, below=1)
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    augmentation: Augmentation = Augmentation()
+    mixing: Mixing = Mixing()
+    label_smoothing: float = setting(0.0, low=0, below=1)
+    ema_decay: float | None = setting(None, above=0, below=1)
+    precision: Precision = "fp32"
+    channels_last: bool = True
+    compile: bool = False
+    normalize: Literal["data", "model", "none"] = "data"
+    calibrate_batchnorm: int = setting(0, low=0)
+    best: Literal["accuracy", "loss"] = "accuracy"
+    notes: str = ""
+
+    def check(self) -> None:
+        """Accumulation must divide the batch."""
+        if self.batch_size % self.accumulation:
+            self.fail("accumulation", f"must divide batch_size {self.batch_size}, got {self.accumulation}")
+
+    def changed(self, settings: Mapping[str, Any]) -> Recipe:
+        """A copy with some fields changed; nested ones are named with dots, as ``optimizer.lr``.
+
+        Raises:
+            RecipeError: an unknown field, or a value of the wrong type or out of range.
+        """
+        values = self.to_dict()
+        for path, value in settings.items():
+            *parents, last = path.split(".")
+            target = values
+            for depth, parent in enumerate(parents, 1):
+                if not isinstance(target.get(parent), dict):
+                    name = ".".join(parents[:depth])
+                    raise RecipeError(f"recipe: {path} is no field of it; '{name}' has no fields of its own")
+                target = target[parent]
+            target[last] = value
+        return Recipe.from_dict(values)
+
+    def save(self, path: str | Path) -> None:
+        """Write the recipe as JSON."""
+        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Recipe:
+        """Read a recipe from JSON.
+
+        Raises:
+            RecipeError: the file is missing, is no JSON, or is no recipe.
+        """
+        try:
+            values = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise RecipeError(f"The recipe {path} cannot be read: {error.strerror}.") from error
+        except ValueError as error:
+            raise RecipeError(f"The recipe {path} is no JSON: {error}.") from error
+        try:
+            return cls.from_dict(values)
+        except RecipeError as error:
+            raise RecipeError(f"{path}: {error}") from None
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """A recipe of the package by its name, or any recipe by its file.
+
+    Raises:
+        UnknownNameError: neither a file nor one of the package's recipes.
+        RecipeError: the file is no recipe.
+    """
+    if str(name_or_path) in list_recipes():
+        return Recipe.load(RECIPES / f"{name_or_path}.json")
+    if Path(name_or_path).is_file() or str(name_or_path).endswith(".json"):
+        return Recipe.load(name_or_path)
+    raise UnknownNameError(f"No recipe file or name '{name_or_path}'. {closest(str(name_or_path), list_recipes())}")

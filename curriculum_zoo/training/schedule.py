@@ -1,0 +1,48 @@
+"""Learning-rate schedules as pure functions of how far training is.
+
+No object counts steps, so a resumed run, a fresh optimiser in the middle and a change of batch size need no care.
+"""
+
+from __future__ import annotations
+
+import math
+
+from .recipe import Schedule
+
+__all__ = ["drops", "share_of_peak"]
+
+
+def share_of_peak(schedule: Schedule, progress: float) -> float:
+    """The learning rate as a share of its peak.
+
+    Args:
+        schedule: which schedule.
+        progress: share of training done, 0 to 1.
+    """
+    if schedule.name == "onecycle":
+        if progress < schedule.warmup:
+            return _half_cosine(schedule.start, 1.0, progress / schedule.warmup)
+        return _half_cosine(1.0, schedule.end, (progress - schedule.warmup) / (1 - schedule.warmup))
+    if progress < schedule.warmup:
+        return schedule.start + (1 - schedule.start) * progress / schedule.warmup
+    if schedule.name == "cosine":
+        return _half_cosine(1.0, schedule.end, (progress - schedule.warmup) / (1 - schedule.warmup))
+    if schedule.name == "step":
+        return math.prod(schedule.gamma for milestone in schedule.milestones if progress >= milestone)
+    return 1.0
+
+
+def drops(schedule: Schedule, epochs: int) -> tuple[int, ...]:
+    """The epochs at whose start a step schedule has just dropped the rate; none for the others.
+
+    Args:
+        schedule: which schedule.
+        epochs: length of training.
+    """
+    if schedule.name != "step":
+        return ()
+    return tuple(math.ceil(milestone * epochs) for milestone in schedule.milestones)
+
+
+def _half_cosine(first: float, last: float, share: float) -> float:
+    return last + (first - last) * (1 + math.cos(math.pi * min(1.0, share))) / 2

@@ -1,0 +1,314 @@
+"""Everything a run consists of, made from its recipe and checked before training starts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..curricula import Curriculum, Stage, create_curriculum
+from ..data import ImageSet, ResidentLoader, open_dataset
+from ..data.normalize import Normalize
+from ..devices import select_device
+from ..errors import RecipeError, TrainingError
+from ..hub.weights import model_config
+from ..models import create_model
+from ..registry import MODELS, closest
+from ..seeding import derive_seed
+from .cost import CostMeter
+from .objectives import CrossEntropy
+from .recipe import Optimizer, Recipe
+from .schedule import drops
+
+__all__ = ["Setup", "make_optimizer", "prepare"]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The parts of a run.
+
+    Attributes:
+        recipe: what they were made from.
+        accelerator: Accelerate's hold on devices, processes and precision.
+        image_set: all images.
+        train_indices: which training images are trained on.
+        validation_indices: which are held out.
+        network: the network itself.
+        trained: what training calls: the network, or its compiled form.
+        average: the moving average of its weights, where the recipe wants one.
+        curriculum: the plan of stages.
+        objective: the loss.
+        cost: counts FLOPs by stage.
+        normalize: what happens to images after the view.
+    """
+
+    recipe: Recipe
+    accelerator: Any
+    image_set: ImageSet
+    train_indices: np.ndarray
+    validation_indices: np.ndarray
+    network: nn.Module
+    trained: nn.Module
+    average: Any
+    curriculum: Curriculum
+    objective: CrossEntropy
+    cost: CostMeter
+    normalize: Normalize
+    _loaders: dict[Any, ResidentLoader] = field(default_factory=dict, repr=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lies."""
+        return torch.device(self.accelerator.device)
+
+    @property
+    def image_size(self) -> int:
+        """Full side of the images, in pixels."""
+        return self.image_set.image_size[0]
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.image_set.classes)
+
+    def training_loader(self, stage: Stage) -> ResidentLoader:
+        """The loader of shuffled, augmented training images for a stage's batch size."""
+        batch_size = max(1, round(self.recipe.batch_size * stage.batch_scale(self.image_size)))
+        base = self._loader("train")
+        return base if batch_size == base.batch_size else base.with_batch_size(batch_size)
+
+    def validation_batches(self) -> Iterator[tuple[Tensor, Tensor]] | None:
+        """Held-out images with labels, in [0, 1]; None where the recipe holds out none."""
+        return self._loader("validation").batches(0) if len(self.validation_indices) else None
+
+    def test_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Test images with labels, in [0, 1]."""
+        return self._loader("test").batches(0)
+
+    def calibration_batches(self, count: int) -> Iterator[Tensor]:
+        """The first batches of training images in a random order that is always the same, neither cut nor flipped."""
+        loader = self._loader("calibration")
+        for step, (images, _) in enumerate(loader.batches(0)):
+            if step == count:
+                return
+            yield self.normalize(images)
+
+    def config(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """The ``config.json`` that goes with this run's weights."""
+        name = self.recipe.model
+        own: dict[str, Any] = getattr(self.network, "pretrained_cfg", None) or {}
+        elsewhere = name.startswith(("timm/", "hf-hub:", "local-dir:"))
+        distribution = {} if elsewhere else {"distribution": MODELS.entry(name.partition(".")[0]).distribution}
+        height, width = self.image_set.image_size
+        return model_config(
+            self.network,
+            architecture=own.get("architecture", name) if elsewhere else name.partition(".")[0],
+            options=self.recipe.model_options,
+            input_size=(self.image_set.channels, height, width),
+            mean=self.normalize.mean,
+            std=self.normalize.std,
+            classes=self.image_set.classes,
+            facts={**distribution, **facts},
+        )
+
+    def _loader(self, which: str) -> ResidentLoader:
+        """The loader of one part of the images; each is put onto the device once."""
+        if which not in self._loaders:
+            images, labels = self.image_set.train_images, self.image_set.train_labels
+            if which == "test":
+                images, labels = self.image_set.test_images, self.image_set.test_labels
+            else:
+                chosen = self.validation_indices if which == "validation" else self.train_indices
+                images, labels = images[chosen], labels[chosen]
+            self._loaders[which] = ResidentLoader(
+                images,
+                labels,
+                batch_size=self.recipe.batch_size if which == "train" else max(self.recipe.batch_size, 256),
+                augmentation=self.recipe.augmentation if which == "train" else None,
+                seed=self.recipe.seed,
+                shuffle=which in ("train", "calibration"),
+                drop_last=which in ("train", "calibration"),
+                device=self.device,
+                rank=self.accelerator.process_index,
+                world_size=self.accelerator.num_processes,
+                channels_last=self.recipe.channels_last,
+            )
+        return self._loaders[which]
+
+
+def prepare(
+    recipe: Recipe, *, data_root: str | Path = "data", download: bool = False, device: str | None = None
+) -> Setup:
+    """Make all parts of a run and try each stage of its curriculum once, so that what does not fit fails now.
+
+    Args:
+        recipe: what to make.
+        data_root: folder of data sets that are known by name.
+        download: whether a missing data set may be downloaded there.
+        device: ``cpu``, ``cuda``, …; the best there is where None.
+
+    Raises:
+        CurriculumZooError: something is unknown, missing or malformed, or does not fit together.
+    """
+    curriculum = create_curriculum(recipe.curriculum, epochs=recipe.epochs, seed=recipe.seed)
+    curriculum = curriculum.with_learning_rate_drops(drops(recipe.schedule, recipe.epochs))
+    accelerator = _make_accelerator(recipe, device, freezes=_freezes(curriculum))
+    image_set = open_dataset(
+        recipe.data, root=data_root, download=download, image_size=recipe.image_size, seed=recipe.seed
+    )
+    train_indices, validation_indices = _split(recipe, image_set)
+    network = _make_network(recipe, image_set).to(accelerator.device)
+    if recipe.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    objective = CrossEntropy(recipe.label_smoothing)
+    cost = CostMeter(
+        network,
+        channels=image_set.channels,
+        image_size=image_set.image_size[0],
+        num_classes=len(image_set.classes),
+        objective=objective,
+    )
+    cost.full()
+    for epoch in range(recipe.epochs):
+        cost.of(curriculum.stage(epoch))
+    make_optimizer(network, recipe.optimizer)
+    return Setup(
+        recipe=recipe,
+        accelerator=accelerator,
+        image_set=image_set,
+        train_indices=train_indices,
+        validation_indices=validation_indices,
+        network=network,
+        trained=torch.compile(network) if recipe.compile else network,  # type: ignore[arg-type]
+        average=_make_average(network, recipe.ema_decay),
+        curriculum=curriculum,
+        objective=objective,
+        cost=cost,
+        normalize=_make_normalize(recipe, image_set, train_indices, network, torch.device(accelerator.device)),
+    )
+
+
+def make_optimizer(model: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
+    """A fresh optimiser over all parameters that learn.
+
+    Args:
+        model: the network, with nothing frozen yet.
+        settings: which optimiser, and its numbers.
+
+    Raises:
+        RecipeError: timm knows no such optimiser, or it does not take these options.
+    """
+    from timm.optim import create_optimizer_v2, list_optimizers
+
+    known = list_optimizers()
+    if settings.name not in known:
+        raise RecipeError(f"recipe: optimizer.name '{settings.name}' is unknown. {closest(settings.name, known)}")
+    try:
+        optimizer: torch.optim.Optimizer = create_optimizer_v2(
+            model,
+            opt=settings.name,
+            lr=settings.peak_lr,
+            weight_decay=settings.weight_decay,
+            momentum=settings.momentum,
+            **settings.options,
+        )
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"recipe: optimizer.options do not fit '{settings.name}': {error}") from error
+    return optimizer
+
+
+def _make_accelerator(recipe: Recipe, device: str | None, *, freezes: bool) -> Any:
+    from accelerate import Accelerator, DistributedDataParallelKwargs
+    from accelerate.state import AcceleratorState
+
+    chosen = select_device(device)
+    if recipe.precision == "fp16" and chosen.type == "cpu":
+        raise TrainingError("fp16 needs a GPU: its loss scaling has no CPU form. Use bf16 or fp32.")
+    # Accelerate keeps one state a process; a second run in it may want another precision or device.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    with _environment("ACCELERATE_TORCH_DEVICE", device if device and chosen.type != "cpu" else None):
+        return Accelerator(
+            mixed_precision="no" if recipe.precision == "fp32" else recipe.precision,
+            cpu=chosen.type == "cpu",
+            # Frozen parameters get no gradient, which DDP must be told to expect.
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=freezes)],
+        )
+
+
+@contextlib.contextmanager
+def _environment(name: str, value: str | None) -> Iterator[None]:
+    before = os.environ.get(name)
+    if value is not None:
+        os.environ[name] = value
+    try:
+        yield
+    finally:
+        if value is not None:
+            os.environ.pop(name)
+            if before is not None:
+                os.environ[name] = before
+
+
+def _freezes(curriculum: Curriculum) -> bool:
+    return any(curriculum.stage(epoch).frozen for epoch in range(curriculum.epochs))
+
+
+def _split(recipe: Recipe, image_set: ImageSet) -> tuple[np.ndarray, np.ndarray]:
+    height, width = image_set.image_size
+    if height != width:
+        raise RecipeError(
+            f"{image_set.name}: images are {height}x{width} px. Set image_size to bring them to a square."
+        )
+    everything = np.arange(len(image_set.train_labels))
+    train, validation = (
+        image_set.split(recipe.validation, seed=recipe.seed) if recipe.validation else (everything, everything[:0])
+    )
+    if recipe.batch_size > len(train):
+        raise RecipeError(
+            f"recipe: batch_size {recipe.batch_size} exceeds the {len(train)} training images of {image_set.name}."
+        )
+    return train, validation
+
+
+def _make_network(recipe: Recipe, image_set: ImageSet) -> nn.Module:
+    torch.manual_seed(derive_seed(recipe.seed))
+    return create_model(
+        recipe.model,
+        pretrained=recipe.pretrained,
+        num_classes=len(image_set.classes),
+        in_chans=image_set.channels,
+        image_size=image_set.image_size[0],
+        warm_start=recipe.warm_start,
+        **recipe.model_options,
+    )
+
+
+def _make_average(network: nn.Module, decay: float | None) -> Any:
+    from timm.utils import ModelEmaV3
+
+    return None if decay is None else ModelEmaV3(network, decay=decay)
+
+
+def _make_normalize(
+    recipe: Recipe, image_set: ImageSet, train_indices: np.ndarray, network: nn.Module, device: torch.device
+) -> Normalize:
+    channels = image_set.channels
+    if recipe.normalize == "none":
+        return Normalize((0.0,) * channels, (1.0,) * channels, device)
+    if recipe.normalize == "data":
+        return Normalize(*image_set.mean_std(train_indices), device)
+    own: dict[str, Any] = getattr(network, "pretrained_cfg", None) or {}
+    mean, std = tuple(own.get("mean", ())), tuple(own.get("std", ()))
+    if len(mean) != channels or len(std) != channels:
+        raise RecipeError(
+            f"recipe: normalize 'model' needs a mean for each of {channels} channels; {recipe.model} states "
+            f"{len(mean)}. Use 'data'."
+        )
+    return Normalize(mean, std, device)

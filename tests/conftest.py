@@ -1,0 +1,104 @@
+"""What all tests share: one thread a worker, no network, no screen, repeatable examples, and fresh processes."""
+
+import ipaddress
+import json
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+from hypothesis import HealthCheck, settings
+
+# Set before anything imports torch, huggingface_hub or matplotlib, and inherited by every process that a test starts.
+os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", MPLBACKEND="Agg")
+os.environ.pop("CURRICULUM_ZOO_DISABLE_PLUGINS", None)
+
+# The same examples in every run; `--hypothesis-profile explore` looks for new ones.
+settings.register_profile(
+    "suite", derandomize=True, deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("explore", parent=settings.get_profile("suite"), derandomize=False, max_examples=1000)
+settings.load_profile("suite")
+
+PLUGINS = Path(__file__).parent / "plugins"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_network() -> Iterator[None]:
+    """Any connection that would leave this machine fails, whether a network is there or not."""
+    connect = socket.socket.connect
+
+    def connect_here(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_loopback(address[0]):
+            raise ConnectionRefusedError(f"tests need no network, but this one connects to {address}")
+        connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", connect_here)
+        yield
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[..., Path]:
+    """``shared_folder(name, fill)``: a folder that ``fill(folder)`` fills once for all workers of a run."""
+    base = tmp_path_factory.getbasetemp()
+    root = base if worker_id == "master" else base.parent
+
+    def folder(name: str, fill: Callable[[Path], object]) -> Path:
+        whole, partial = root / name, root / f"{name}.partial"
+        with FileLock(root / f"{name}.lock"):
+            if not whole.exists():
+                partial.mkdir(exist_ok=True)
+                fill(partial)
+                partial.rename(whole)
+        return whole
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """``python(code, **environment)``: run code in a fresh process; what it prints as JSON is what comes back."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+
+    def run(code: str, **environment: str) -> Any:
+        finished = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code)],
+            env={**os.environ, **environment},
+            cwd=elsewhere,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert finished.returncode == 0, finished.stderr
+        return json.loads(finished.stdout)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def plugin_site(shared_folder: Callable[..., Path]) -> Path:
+    """A folder into which pip has installed every package under ``tests/plugins``."""
+
+    def install(folder: Path) -> None:
+        packages = [str(project.parent) for project in sorted(PLUGINS.glob("*/pyproject.toml"))]
+        offline = ["--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
+        command = [sys.executable, "-m", "pip", "install", "--quiet", *offline, "--target", str(folder), *packages]
+        finished = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert finished.returncode == 0, finished.stderr
+
+    return shared_folder("plugin_site", install)

@@ -1,0 +1,91 @@
+"""Scores against plain loops, and against what they must be by definition."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from curriculum_zoo.evaluation.calibrate import calibrate_batchnorm
+from curriculum_zoo.evaluation.metrics import collect, forward_flops, score
+
+
+def slow_scores(logits, labels):
+    classes = len(logits[0])
+    bins = {}
+    hits, top5, loss = [], 0, 0.0
+    for row, label in zip(logits, labels, strict=True):
+        top = max(row)
+        exponentials = [math.exp(value - top) for value in row]
+        probabilities = [value / sum(exponentials) for value in exponentials]
+        ranked = sorted(range(classes), key=lambda index: -row[index])
+        hits.append(ranked[0] == label)
+        top5 += label in ranked[:5]
+        loss -= math.log(probabilities[label])
+        confidence = probabilities[ranked[0]]
+        bins.setdefault(min(15, max(1, math.ceil(confidence * 15))), []).append((confidence, hits[-1]))
+    error = sum(abs(sum(c for c, _ in members) - sum(h for _, h in members)) for members in bins.values())
+    return sum(hits) / len(hits), top5 / len(hits), loss / len(hits), error / len(hits)
+
+
+@given(seed=st.integers(0, 10_000), images=st.integers(1, 40), classes=st.integers(6, 12), scale=st.floats(0.1, 8))
+def test_scores_equal_plain_loops(seed, images, classes, scale):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(images, classes, generator=generator) * scale
+    labels = torch.randint(classes, (images,), generator=generator)
+    top1, top5, loss, error = slow_scores(logits.double().tolist(), labels.tolist())
+    scores = score(logits, labels)
+    assert scores.top1 == pytest.approx(top1)
+    assert scores.top5 == pytest.approx(top5)
+    assert scores.loss == pytest.approx(loss, rel=1e-6)
+    assert scores.calibration_error == pytest.approx(error, abs=1e-6)
+    assert scores.images == images
+
+
+def test_accuracy_by_class_leaves_absent_classes_open():
+    logits = torch.eye(4)[[0, 1, 1, 2]] * 9
+    scores = score(logits, torch.tensor([0, 0, 1, 2]))
+    assert scores.per_class == (0.5, 1.0, 1.0, None)
+
+
+def test_top5_of_few_classes_is_not_told():
+    assert score(torch.zeros(2, 5), torch.tensor([0, 1])).top5 is None
+
+
+def test_confident_and_right_is_perfectly_calibrated():
+    scores = score(torch.eye(3) * 1000, torch.arange(3))
+    assert scores.calibration_error == pytest.approx(0.0, abs=1e-9)
+    assert scores.loss == pytest.approx(0.0, abs=1e-9)
+
+
+def test_collecting_leaves_the_network_as_it_was():
+    model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(12), nn.Linear(12, 3)).train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    batches = [(torch.rand(n, 3, 2, 2), torch.zeros(n, dtype=torch.long)) for n in (4, 3)]
+    logits, labels = collect(model, batches, device=torch.device("cpu"))
+    assert logits.shape == (7, 3)
+    assert labels.shape == (7,)
+    assert model.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_forward_flops_of_a_linear_layer_are_two_per_weight():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 5))
+    assert forward_flops(model, torch.zeros(4, 3, 2, 2)) == 2 * 12 * 5
+
+
+def test_calibration_gives_the_plain_mean_over_batches():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.Dropout(0.5))
+    model(torch.randn(8, 3, 4, 4) + 7)  # statistics of other images, to be forgotten
+    batches = [torch.randn(16, 3, 5, 5) * scale for scale in (1.0, 2.0)]
+    calibrate_batchnorm(model.eval(), iter(batches))
+    means = torch.stack([batch.mean((0, 2, 3)) for batch in batches]).mean(0)
+    variances = torch.stack([batch.var((0, 2, 3)) for batch in batches]).mean(0)
+    assert torch.allclose(model[0].running_mean, means, atol=1e-6)
+    assert torch.allclose(model[0].running_var, variances, atol=1e-5)
+    assert model[0].momentum == 0.1
+    assert not model.training
+    assert not model[0].training

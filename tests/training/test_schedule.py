@@ -1,0 +1,85 @@
+"""Learning-rate schedules, against torch's own schedulers."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curriculum_zoo.training.recipe import Schedule
+from curriculum_zoo.training.schedule import drops, share_of_peak
+
+PEAK = 0.4
+
+
+def torch_rates(make_scheduler, steps):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=PEAK, momentum=0.9)
+    scheduler = make_scheduler(optimizer)
+    rates = []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+def test_onecycle_equals_torchs_where_its_grid_meets_ours():
+    # torch reaches its last rate one step early, at step total - 1; its phases end at whole steps.
+    steps, warmup = 101, 0.25
+    schedule = Schedule(name="onecycle", warmup=warmup, start=0.04, end=1e-4)
+    expected = torch_rates(
+        lambda optimizer: torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            PEAK,
+            total_steps=steps,
+            pct_start=(warmup * 100 + 1) / steps,
+            div_factor=25,
+            final_div_factor=400,
+        ),
+        steps,
+    )
+    ours = [PEAK * share_of_peak(schedule, step / (steps - 1)) for step in range(steps)]
+    assert ours == pytest.approx(expected, rel=1e-9)
+
+
+def test_cosine_equals_torchs_annealing():
+    schedule = Schedule(name="cosine", warmup=0.0, end=0.01)
+    expected = torch_rates(
+        lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=60, eta_min=0.01 * PEAK), 60
+    )
+    assert [PEAK * share_of_peak(schedule, step / 60) for step in range(60)] == pytest.approx(expected, rel=1e-9)
+
+
+def test_step_equals_torchs_multistep():
+    schedule = Schedule(name="step", warmup=0.0, milestones=(0.5, 0.75), gamma=0.1)
+    expected = torch_rates(
+        lambda optimizer: torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones=[20, 30], gamma=0.1), 40
+    )
+    assert [PEAK * share_of_peak(schedule, step / 40) for step in range(40)] == pytest.approx(expected, rel=1e-12)
+
+
+def test_drops_are_the_first_epochs_at_a_lower_rate():
+    schedule = Schedule(name="step", warmup=0.0, milestones=(0.33, 0.5, 0.9))
+    epochs = 17
+    rates = [share_of_peak(schedule, epoch / epochs) for epoch in range(epochs)]
+    fallen = tuple(epoch for epoch in range(1, epochs) if rates[epoch] < rates[epoch - 1])
+    assert drops(schedule, epochs) == fallen
+
+
+@given(
+    name=st.sampled_from(["constant", "cosine", "onecycle", "step"]),
+    warmup=st.floats(0, 0.9),
+    start=st.floats(0, 1),
+    progress=st.floats(0, 1),
+)
+def test_share_stays_between_zero_and_the_peak(name, warmup, start, progress):
+    share = share_of_peak(Schedule(name=name, warmup=warmup, start=start), progress)
+    assert 0 <= share <= 1 + 1e-12
+
+
+@pytest.mark.parametrize("name", ["constant", "cosine", "onecycle", "step"])
+def test_warmup_rises_from_start_to_peak(name):
+    schedule = Schedule(name=name, warmup=0.2, start=0.1)
+    rates = [share_of_peak(schedule, progress / 100) for progress in range(21)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[20] == pytest.approx(1.0)
+    assert rates == sorted(rates)
