@@ -206,7 +206,7 @@ def _add_evaluate(commands: Any) -> None:
     command.add_argument("--batch-size", type=_positive, default=256, help="images at a time (%(default)s)")
     command.add_argument("--precision", default="fp32", choices=("fp32", "bf16", "fp16"))
     command.add_argument(
-        "--calibrate-batchnorm", type=int, default=0, metavar="N",
+        "--calibrate-batchnorm", type=_whole, default=0, metavar="N",
         help="training batches over which BatchNorm's statistics are taken anew at each resolution",
     )  # fmt: skip
     command.add_argument("--json", action="store_true", help="print JSON")
@@ -276,7 +276,14 @@ def _integers(text: str) -> tuple[int, ...]:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return _whole(text, least=1)
+
+
+def _whole(text: str, least: int = 0) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}") from None
+    if number < least:
+        raise argparse.ArgumentTypeError(f"must be at least {least}, got {number}")
     return number

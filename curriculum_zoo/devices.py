@@ -23,9 +23,12 @@ def select_device(name: str | None) -> torch.device:
         return best or torch.device("cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise TrainingError(f"There is no device '{name}' here: {str(error).splitlines()[0]}") from error
+        torch.zeros(1, device=device).item()  # some devices can be named and allocated on, but not computed with
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise TrainingError(
+            f"There is no device '{name}' here: {reason}. Name another one, or none to take the best there is."
+        ) from error
     return device
 
 

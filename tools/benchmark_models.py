@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -91,10 +92,10 @@ def compare(row: Comparison, options: argparse.Namespace) -> str:
     batch = options.batch or row.batch
     memory_format = FORMATS[options.memory_format]
     images = torch.rand(batch, 3, row.size, row.size, device=options.device).to(memory_format=memory_format)
-    ours, twin = create_model(row.ours).train(row.training), create_model(row.twin).train(row.training)
+    pair: list[Any] = [create_model(name).train(row.training) for name in (row.ours, row.twin)]
     if row.fused:
-        ours.fuse()
-    pair = [model.to(options.device, memory_format=memory_format) for model in (ours, twin)]
+        pair[0].fuse()
+    pair = [model.to(options.device, memory_format=memory_format) for model in pair]
     optimizers = [
         torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9) if row.training else None for model in pair
     ]

@@ -153,14 +153,18 @@ def _list(base: Path, classes: Sequence[str]) -> _Files:
     paths: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        found = sorted(image_files(base / name))
+        found = sorted(image_files(base / name)) if (base / name).is_dir() else []  # no test images of that class
         paths += found
         labels += [label] * len(found)
     return _Files(tuple(paths), np.array(labels, dtype=np.int64))
 
 
 def image_files(top: Path) -> Iterator[Path]:
-    """Every image file in a folder and those below it, in no order; hidden files and folders are passed over."""
+    """Every image file in a folder and those below it, in no order; hidden files and folders are passed over.
+
+    Raises:
+        OSError: a folder that may not be read.
+    """
 
     def refuse(error: OSError) -> None:
         raise error

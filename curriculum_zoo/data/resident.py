@@ -70,12 +70,15 @@ class ResidentLoader:
         self.rank = rank
         self.world_size = world_size
         self.channels_last = channels_last
+        images, labels = torch.as_tensor(images), torch.as_tensor(labels)
+        if images.dtype != torch.uint8:
+            raise DataError(f"Images must be uint8, from 0 to 255; got {images.dtype}.")
         self._check(tuple(images.shape), tuple(labels.shape))
         self.count, self.height, self.width, self.channels = (int(side) for side in images.shape)
         self.augmentation.check_fits((self.height, self.width))
         try:
-            self._labels = torch.as_tensor(labels).to(self.device)
-            self._images = self._resident(torch.as_tensor(images))
+            self._labels = labels.to(self.device, torch.int64)
+            self._images = self._resident(images)
         except torch.OutOfMemoryError as error:
             raise DataError(
                 f"{self.count:,} images of {self.height} × {self.width} × {self.channels} bytes do not fit the memory "

@@ -7,6 +7,7 @@ repository on the Hub. Nothing in it is code: the config names a registered arch
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -14,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import WeightsError
+from ..errors import UnknownNameError, WeightsError
+from ..registry import MODELS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -31,7 +33,21 @@ __all__ = [
 ]
 
 CONFIG = "config.json"
+TIMM = "timm"
 WEIGHTS = "model.safetensors"
+
+# What fields of a config must be, and options that would load other weights than those beside it.
+_KINDS: dict[str, Any] = {
+    "num_classes": int,
+    "model_args": dict,
+    "pretrained_cfg": dict,
+    "label_names": (list, dict),
+    "curriculum_zoo": dict,
+}
+_NOT_OPTIONS = frozenset({
+    "num_classes", "in_chans", "image_size", "warm_start", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay",
+    "pretrained_model_args", "pretrained_strict", "checkpoint_path", "cache_dir", "device", "dtype",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -93,7 +109,7 @@ def load_released_weights(model: nn.Module, name: str) -> None:
         names = ", ".join(weights.name for weights in there_are or list_weights()) or "none yet"
         whose = f"of {architecture} " if there_are else ""
         raise WeightsError(f"No released weights '{name}'. Released {whose}are: {names}.")
-    tensors = _read_tensors(wanted[0].folder)
+    tensors = _read_tensors(wanted[0].folder, read_config(wanted[0].folder))
     classifier = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
     own = model.state_dict()
     for layer in (classifier,) if isinstance(classifier, str) else classifier:
@@ -151,7 +167,7 @@ def model_config(
 
 
 def save_folder(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
-    """Write weights and config into a folder, each file replaced whole.
+    """Write weights and config into a folder, each file replaced whole; the config gets the weights' SHA-256.
 
     Args:
         folder: made where it is missing.
@@ -164,9 +180,10 @@ def save_folder(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     temporary = folder / f"{WEIGHTS}.tmp"
     save_file(plain, temporary, metadata={"format": "pt"})
+    facts = {**config.get("curriculum_zoo", {}), "sha256": _sha256(temporary)}
     os.replace(temporary, folder / WEIGHTS)
     temporary = folder / f"{CONFIG}.tmp"
-    temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    temporary.write_text(json.dumps({**config, "curriculum_zoo": facts}, indent=2) + "\n", encoding="utf-8")
     os.replace(temporary, folder / CONFIG)
 
 
@@ -174,7 +191,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The ``config.json`` of a folder of weights.
 
     Raises:
-        WeightsError: it is missing, no JSON, or names no architecture.
+        WeightsError: it is missing, no JSON, names no architecture, or holds what makes no sense there.
     """
     path = folder / CONFIG
     try:
@@ -185,7 +202,37 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise WeightsError(f"{path} is no JSON: {error}.") from error
     if not isinstance(config, dict) or not isinstance(config.get("architecture"), str):
         raise WeightsError(f"{path} names no architecture; it must be a config in timm's format.")
+    problem = _problem(config)
+    if problem:
+        raise WeightsError(f"{path}: {problem}. Get it again from where it came from.")
     return config
+
+
+def _problem(config: dict[str, Any]) -> str:
+    """What makes no sense in a config, which anyone may have written; empty where all does."""
+    for key, kinds in _KINDS.items():
+        if key in config and not isinstance(config[key], kinds):
+            return f"{key} is {config[key]!r}"
+    for option in config.get("model_args", {}):
+        if option in _NOT_OPTIONS:
+            return f"model_args has '{option}', which is no option of a network"
+    cfg = config.get("pretrained_cfg", {})
+    size, mean, std = (cfg.get(key) for key in ("input_size", "mean", "std"))
+    if size is not None and not (_numbers(size, 3) and all(isinstance(side, int) and side > 0 for side in size)):
+        return f"pretrained_cfg.input_size is {size!r}, expected channels, height and width"
+    for key, values in (("mean", mean), ("std", std)):
+        if values is not None and not _numbers(values, size[0] if size else 3):
+            return f"pretrained_cfg.{key} is {values!r}, expected a number for each channel"
+    if std is not None and min(std) <= 0:
+        return f"pretrained_cfg.std is {std!r}, expected numbers above 0"
+    names, classes = config.get("label_names"), config.get("num_classes")
+    if names and classes is not None and len(names) != classes:
+        return f"label_names has {len(names)} names for {classes} classes"
+    return ""
+
+
+def _numbers(values: Any, count: int) -> bool:
+    return isinstance(values, list) and len(values) == count and all(type(value) in (int, float) for value in values)
 
 
 def load_folder(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -202,13 +249,23 @@ def load_folder(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
 
     folder = Path(folder)
     config = read_config(folder)
-    pretrained_cfg = config.get("pretrained_cfg", {})
-    channels, *_ = pretrained_cfg.get("input_size", (3,))
-    model = create_model(
-        config["architecture"], num_classes=config.get("num_classes"), in_chans=channels, **config.get("model_args", {})
-    )
-    load_tensors(model, _read_tensors(folder), source=str(folder))
+    channels, side, *_ = config.get("pretrained_cfg", {}).get("input_size") or (None, None)
+    asked = {"num_classes": config.get("num_classes"), "in_chans": channels, "image_size": side}
+    try:
+        model = create_model(_known_as(config), **asked, **config.get("model_args", {}))
+    except UnknownNameError as error:
+        raise UnknownNameError(f"{folder / CONFIG}: {error}") from None
+    load_tensors(model, _read_tensors(folder, config), source=str(folder))
     return model.eval(), config
+
+
+def _known_as(config: Mapping[str, Any]) -> str:
+    """What `create_model` knows a config's architecture by: timm's format names all bare, ours, timm's and plugins'."""
+    architecture: str = config["architecture"]
+    distribution = config.get("curriculum_zoo", {}).get("distribution")
+    if distribution is None:
+        return architecture if architecture in MODELS.names() else f"{TIMM}/{architecture}"
+    return f"{distribution}/{architecture}"
 
 
 def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> None:
@@ -239,14 +296,24 @@ def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str
     model.load_state_dict(dict(tensors))
 
 
-def _read_tensors(folder: Path) -> dict[str, Tensor]:
+def _read_tensors(folder: Path, config: Mapping[str, Any]) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     path = folder / WEIGHTS
     if not path.is_file():
         raise WeightsError(f"{path} is missing. A folder of weights holds {WEIGHTS} beside {CONFIG}.")
+    stated = config.get("curriculum_zoo", {}).get("sha256")
+    if stated and stated != _sha256(path):
+        raise WeightsError(
+            f"{path} is not the file that {CONFIG} was written for: its SHA-256 differs. Get both again."
+        )
     try:
         return dict(load_file(path))
     except SafetensorError as error:
         raise WeightsError(f"{path} is damaged: {error}. Get it again.") from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -57,31 +57,43 @@ class CostMeter:
         return self._counted[key]
 
     def _count(self, stage: Stage) -> int:
-        parameter = next(self._model.parameters())
-        images = torch.rand(2, self._channels, self._image_size, self._image_size, device=parameter.device)
-        labels = torch.arange(2, device=parameter.device) % self._num_classes
+        device = next((parameter.device for parameter in self._model.parameters()), None)
+        if device is None:
+            raise ModelError(
+                f"{type(self._model).__name__} has no parameters: there is nothing to train. Choose another."
+            )
+        images = torch.rand(2, self._channels, self._image_size, self._image_size, device=device)
+        labels = torch.arange(2, device=device) % self._num_classes
         model = copy.deepcopy(self._model).train()
         # Counting must not move the generators that training draws from.
         with torch.random.fork_rng(), stage.applied_to(model) as view:
             seen = view(images)
             try:
                 with FlopCounterMode(display=False) as counter:
-                    loss, _ = self._objective(model, seen, labels, stage)
+                    loss, logits = self._objective(model, seen, labels, stage)
                     if loss.requires_grad:
                         loss.backward()
             except CurriculumZooError:
                 raise
-            except (RuntimeError, ValueError, AssertionError) as error:
+            except Exception as error:  # a network fails in whatever way its layers do
                 raise ModelError(self._refusal(seen, stage, error)) from error
+        if logits.shape != (2, self._num_classes):
+            raise ModelError(
+                f"{type(self._model).__name__} gives outputs of shape {list(logits.shape)} for 2 images of "
+                f"{self._num_classes} classes, expected {[2, self._num_classes]}. Choose another network."
+            )
         return counter.get_total_flops() // 2
 
     def _refusal(self, seen: Tensor, stage: Stage, error: Exception) -> str:
         channels, height, width = seen.shape[1:]
         return (
             f"{type(self._model).__name__} cannot train on images of {height}x{width} px with {channels} channels, as "
-            f"stage '{stage.name}' shows them ({str(error).splitlines()[0]}). Choose a higher resolution or another "
-            "network."
+            f"stage '{stage.name}' shows them ({_first_line(error)}). Choose a higher resolution or another network."
         )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def peak_memory(device: torch.device) -> int:

@@ -269,10 +269,14 @@ class Trainer:
                 if folder == self.folder.last or self.best_epoch == self.epoch - 1:
                     save_folder(folder, network.state_dict(), self.setup.config(facts))
         self._save_checkpoint()
-        if self.setup.accelerator.is_main_process:
+        self._write_log()
+        self.reporter.end_epoch(self.metrics[-1])
+
+    def _write_log(self) -> None:
+        """Bring the lines of metrics and their figure up to the epochs done."""
+        if self.setup.accelerator.is_main_process and self.metrics:
             self.folder.write_metrics(self.metrics)
             draw_curves(self.metrics, self.folder.curves, title=f"{self.recipe.model}, {self.recipe.curriculum}")
-        self.reporter.end_epoch(self.metrics[-1])
 
     def _metrics_line(self, stage: Stage, sums: dict[str, float], validation: Scores | None) -> dict[str, Any]:
         before = self.metrics[-1] if self.metrics else {"flops": 0, "full_flops": 0, "seconds": 0.0}
@@ -387,6 +391,7 @@ class Trainer:
             self.setup.average.load_state_dict(state["average"])
         if self.setup.accelerator.scaler is not None:
             self.setup.accelerator.scaler.load_state_dict(state["scaler"])
+        self._write_log()  # a kill may have come after the checkpoint and before its line
 
     # -- small parts --------------------------------------------------------------------------------------------
 

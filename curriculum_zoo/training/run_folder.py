@@ -62,22 +62,28 @@ class RunFolder:
         """Make the folder this run's.
 
         Raises:
-            CheckpointError: it holds a run already and `resume` is off, or holds the run of another recipe.
+            CheckpointError: it holds a run already and `resume` is off, holds none or the run of another recipe and
+                `resume` is on, or cannot be written to.
         """
         written = self.path / "recipe.json"
-        if written.exists():
-            if not resume:
-                raise CheckpointError(
-                    f"{self.path} holds a run already. Go on with it by --resume, or choose another --output."
-                )
-            differing = _differences(Recipe.load(written).to_dict(), recipe.to_dict())
+        if resume:
+            differing = _differences(self.recipe().to_dict(), recipe.to_dict())
             if differing:
                 raise CheckpointError(
                     f"{self.path} holds the run of another recipe; it differs in {', '.join(differing)}. Leave those "
                     "as they were, or choose another --output."
                 )
-        self.path.mkdir(parents=True, exist_ok=True)
-        replace_file(written, json.dumps(recipe.to_dict(), indent=2) + "\n")
+        elif written.exists():
+            raise CheckpointError(
+                f"{self.path} holds a run already. Go on with it by --resume, or choose another --output."
+            )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            replace_file(written, json.dumps(recipe.to_dict(), indent=2) + "\n")
+        except OSError as error:
+            raise CheckpointError(
+                f"{self.path} cannot be made a run's folder: {error.strerror}. Choose another --output."
+            ) from error
 
     def recipe(self) -> Recipe:
         """The run's recipe.
@@ -87,7 +93,10 @@ class RunFolder:
         """
         path = self.path / "recipe.json"
         if not path.is_file():
-            raise CheckpointError(f"{self.path} holds no run: there is no recipe.json in it.")
+            raise CheckpointError(
+                f"{self.path} holds no run: there is no recipe.json in it. Correct the folder's name, or start a run "
+                "without --resume."
+            )
         return Recipe.load(path)
 
     def write_environment(self, image_set: ImageSet, device: torch.device, processes: int) -> None:

@@ -17,10 +17,10 @@ from ..curricula import Curriculum, Stage, create_curriculum
 from ..data import ImageSet, ResidentLoader, open_dataset
 from ..data.normalize import Normalize
 from ..devices import select_device
-from ..errors import RecipeError, TrainingError
-from ..hub.weights import model_config
+from ..errors import RecipeError, TrainingError, UnknownNameError
+from ..hub.weights import TIMM, model_config
 from ..models import create_model
-from ..registry import MODELS, closest
+from ..registry import MODELS, Entry, closest
 from ..seeding import derive_seed
 from .cost import CostMeter
 from .objectives import CrossEntropy
@@ -104,18 +104,21 @@ class Setup:
         """The ``config.json`` that goes with this run's weights."""
         name = self.recipe.model
         own: dict[str, Any] = getattr(self.network, "pretrained_cfg", None) or {}
-        elsewhere = name.startswith(("timm/", "hf-hub:", "local-dir:"))
-        distribution = {} if elsewhere else {"distribution": MODELS.entry(name.partition(".")[0]).distribution}
+        if name.startswith(("timm/", "hf-hub:", "local-dir:")):
+            architecture, distribution = own.get("architecture", name), TIMM
+        else:
+            entry = _entry(name)
+            architecture, distribution = entry.name, entry.distribution
         height, width = self.image_set.image_size
         return model_config(
             self.network,
-            architecture=own.get("architecture", name) if elsewhere else name.partition(".")[0],
-            options=self.recipe.model_options,
+            architecture=architecture,
+            options=_building_options(self.network),
             input_size=(self.image_set.channels, height, width),
             mean=self.normalize.mean,
             std=self.normalize.std,
             classes=self.image_set.classes,
-            facts={**distribution, **facts},
+            facts={"distribution": distribution, **facts},
         )
 
     def _loader(self, which: str) -> ResidentLoader:
@@ -127,20 +130,30 @@ class Setup:
             else:
                 chosen = self.validation_indices if which == "validation" else self.train_indices
                 images, labels = images[chosen], labels[chosen]
+            # All processes calibrate on the same images, so that they go on with the same network.
+            shared = which != "calibration"
+            processes = self.accelerator.num_processes if shared else 1
             self._loaders[which] = ResidentLoader(
                 images,
                 labels,
-                batch_size=self.recipe.batch_size if which == "train" else max(self.recipe.batch_size, 256),
+                batch_size=self._batch_size(which, len(images), processes),
                 augmentation=self.recipe.augmentation if which == "train" else None,
                 seed=self.recipe.seed,
                 shuffle=which in ("train", "calibration"),
                 drop_last=which in ("train", "calibration"),
                 device=self.device,
-                rank=self.accelerator.process_index,
-                world_size=self.accelerator.num_processes,
+                rank=self.accelerator.process_index if shared else 0,
+                world_size=processes,
                 channels_last=self.recipe.channels_last,
             )
         return self._loaders[which]
+
+    def _batch_size(self, which: str, images: int, processes: int) -> int:
+        """Images at a time: the recipe's number in training, a larger one where memory needs no gradients."""
+        if which == "train":
+            return self.recipe.batch_size
+        most = min(max(self.recipe.batch_size, 256), images)
+        return -(-most // processes) * processes
 
 
 def prepare(
@@ -175,11 +188,10 @@ def prepare(
         num_classes=len(image_set.classes),
         objective=objective,
     )
+    curriculum.check_image_size(image_set.image_size[0])
     cost.full()
-    for epoch in range(recipe.epochs):
-        cost.of(curriculum.stage(epoch))
     make_optimizer(network, recipe.optimizer)
-    return Setup(
+    setup = Setup(
         recipe=recipe,
         accelerator=accelerator,
         image_set=image_set,
@@ -193,6 +205,25 @@ def prepare(
         cost=cost,
         normalize=_make_normalize(recipe, image_set, train_indices, network, torch.device(accelerator.device)),
     )
+    for stage in map(curriculum.stage, range(recipe.epochs)):
+        cost.of(stage)
+        setup.training_loader(stage)
+    return setup
+
+
+def _entry(name: str) -> Entry:
+    """Who brings a model, whose name may end in the tag of released weights."""
+    try:
+        return MODELS.entry(name)
+    except UnknownNameError:
+        path, slash, last = name.rpartition("/")
+        return MODELS.entry(f"{path}{slash}{last.partition('.')[0]}")
+
+
+def _building_options(network: nn.Module) -> dict[str, Any]:
+    """What the network was built with, the size of its images included, where it is built for one."""
+    options: dict[str, Any] = getattr(network, "_model_args", {})
+    return {name: value for name, value in options.items() if name not in ("num_classes", "in_chans")}
 
 
 def make_optimizer(model: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:

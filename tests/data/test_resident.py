@@ -312,6 +312,11 @@ def test_labels_must_match_the_images():
         ResidentLoader(numbered_images(10)[0], np.zeros(9, int), batch_size=2)
 
 
+def test_images_must_be_bytes():
+    with pytest.raises(DataError, match=r"must be uint8, from 0 to 255; got torch\.float32"):
+        ResidentLoader(numbered_images(10)[0].astype(np.float32), np.zeros(10, int), batch_size=2)
+
+
 def test_padding_that_does_not_fit_memory_is_refused_before_it_is_made(monkeypatch):
     monkeypatch.setattr("curriculum_zoo.data.memory.available_memory", lambda: 1000)
     with pytest.raises(DataError, match=r"10 training images, padded for augmentation, take .* are available"):
