@@ -102,3 +102,38 @@ def plugin_site(shared_folder: Callable[..., Path]) -> Path:
         assert finished.returncode == 0, finished.stderr
 
     return shared_folder("plugin_site", install)
+
+
+@pytest.fixture(scope="session")
+def quadrants(shared_folder: Callable[..., Path]) -> Path:
+    """An npz file that can be learnt in a second: 320 + 80 images of 16 x 16 px; each class is a bright quadrant."""
+
+    def fill(folder: Path) -> None:
+        import numpy as np
+
+        generator = np.random.default_rng(0)
+        arrays = {}
+        for part, count in (("train", 320), ("test", 80)):
+            labels = np.arange(count) % 4
+            pixels = generator.integers(0, 120, (count, 16, 16, 3))
+            for image, label in zip(pixels, labels, strict=True):
+                top, left = 8 * (label // 2), 8 * (label % 2)
+                image[top : top + 8, left : left + 8] += 100
+            arrays |= {f"x_{part}": pixels.astype(np.uint8), f"y_{part}": labels}
+        names = np.array(["top left", "top right", "bottom left", "bottom right"])
+        np.savez(folder / "quadrants.npz", **arrays, classes=names)
+
+    return shared_folder("quadrants", fill) / "quadrants.npz"
+
+
+@pytest.fixture(scope="session")
+def finished_run(quadrants: Path, shared_folder: Callable[..., Path]) -> Path:
+    """The folder of a finished training on `quadrants`: simple_cnn, 3 epochs, 9 steps each; not to be written to."""
+
+    def fill(folder: Path) -> None:
+        from curriculum_zoo import Recipe, train
+
+        recipe = Recipe(model="simple_cnn", data=f"npz:{quadrants}", curriculum="trd", epochs=3, batch_size=32, seed=1)
+        train(recipe, output=folder, device="cpu")
+
+    return shared_folder("finished_run", fill)

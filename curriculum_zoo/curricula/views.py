@@ -260,10 +260,7 @@ class CannyEdges:
     def __call__(self, images: Tensor) -> Tensor:
         """Edges of a batch [N, C, H, W]."""
         _check(images)
-        gray = F.pad(_gray_levels(images)[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
-        gx, gy = _sobel(gray)
-        strong, weak = _thin(gx, gy, math.floor(self.low), math.floor(self.high))
-        return _on_channels(_connected(strong, weak), images)
+        return _on_channels(_canny(_gray_levels(images), math.floor(self.low), math.floor(self.high)), images)
 
 
 @dataclass(frozen=True)
@@ -445,6 +442,11 @@ def _area_matrix(length: int, out: int) -> Tensor:
     return touched.double() / touched.sum(1, keepdim=True)
 
 
+def _nearest_matrix(length: int, out: int) -> Tensor:
+    """Pixel number floor(k·length/out) for the k-th."""
+    return F.one_hot(torch.arange(out) * length // out, length).double()
+
+
 def _low_pass_matrix(length: int, out: int) -> Tensor:
     """A one-dimensional low-pass crop, inverse transform · cut · transform; its real part, of `out` rows.
 
@@ -462,6 +464,7 @@ _RESAMPLERS: dict[str, tuple[Callable[..., Tensor], tuple[Any, ...]]] = {
     "bilinear": (_antialias_matrix, (False,)),
     "bicubic": (_antialias_matrix, (True,)),
     "area": (_area_matrix, ()),
+    "nearest": (_nearest_matrix, ()),
 }
 
 
@@ -482,19 +485,10 @@ def _mirror(length: int, before: int, after: int) -> Tensor:
 
 def _resampled(images: Tensor, sides: tuple[int, int], interpolation: Interpolation) -> Tensor:
     """Images with this height and width."""
-    if interpolation == "nearest":
-        return _nearest(images, *sides)
+    down, right = (n // m if n % m == 0 else 0 for n, m in zip(images.shape[2:], sides, strict=True))
+    if interpolation == "nearest" and down and right:
+        return _like(images[:, :, ::down, ::right].clone(), images)
     return _like(_separable(images, *_RESAMPLERS[interpolation], sides).clamp_(0, 1), images)
-
-
-def _nearest(images: Tensor, height: int, width: int) -> Tensor:
-    """Every pixel's nearest to the top left: the k-th of m is number floor(k·n/m) of n."""
-    full_height, full_width = images.shape[2:]
-    if full_height % height == 0 and full_width % width == 0:
-        return _like(images[:, :, :: full_height // height, :: full_width // width].clone(), images)
-    rows = torch.arange(height, device=images.device) * full_height // height
-    columns = torch.arange(width, device=images.device) * full_width // width
-    return _like(images.index_select(2, rows).index_select(3, columns), images)
 
 
 # Edges ----------------------------------------------------------------------------------------------------------------
@@ -531,58 +525,84 @@ def _sobel(padded: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _gray_levels(images: Tensor) -> Tensor:
-    """The 8-bit gray image [N, H, W], as integers in int32; from RGB by OpenCV's fixed-point weights."""
-    levels = images.to(_working(images)).mul(255).round_().clamp_(0, 255).int()
+    """The 8-bit gray image [N, H, W], whole numbers in float32; from RGB by OpenCV's fixed-point weights."""
+    levels = images.to(_working(images)).mul(255).round_().clamp_(0, 255).float()
     if images.shape[1] == 1:
         return levels[:, 0]
     if images.shape[1] != 3:
-        return levels.float().mean(1).round_().int()
-    red, green, blue = levels.unbind(1)
-    return (red * 9798 + green * 19235 + blue * 3735 + (1 << 14)) >> 15
+        return levels.mean(1).round_()
+    # Sums below 2^24 are exact in float32; the division by 2^15 is, too.
+    gray = (levels[:, 0] * 9798).add_(levels[:, 1], alpha=19235).add_(levels[:, 2], alpha=3735)
+    return gray.add_(1 << 14).mul_(2**-15).floor_()
 
 
-def _thin(gx: Tensor, gy: Tensor, low: int, high: int) -> tuple[Tensor, Tensor]:
-    """Strong and weak edge pixels [N, H, W]: largest across the edge, above `high` and above `low`.
+def _canny(gray: Tensor, low: int, high: int) -> Tensor:
+    """Canny's edges [N, H, W], 0 or 1, of 8-bit gray images [N, H, W] in float32.
 
-    The direction is one of four, by tangents of 22.5° and 67.5° in OpenCV's 15-bit fixed point.
+    Images are bordered by a pixel and laid end to end, so that the neighbour in any direction is a fixed step away and
+    all arithmetic runs over one flat array. All numbers are whole, or have few enough bits to be exact in float32.
     """
-    magnitude = gx.abs() + gy.abs()
-    height, width = magnitude.shape[1:]
-    around = F.pad(magnitude, (1, 1, 1, 1))
+    n, height, width = gray.shape
+    bordered = F.pad(gray[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
+    row = width + 2
+    gx, gy = _flat_sobel(bordered.reshape(-1), row)
+    around = gray.new_zeros(n, height + 2, row)
+    magnitude = _step(around.view(-1), row)
+    x, y = gx.abs(), gy.abs()
+    torch.add(x, y, out=magnitude)
+    # There are no gradients beyond the image.
+    for edge in (around[:, 0], around[:, -1], around[:, :, 0], around[:, :, -1]):
+        edge.zero_()
+    peak = magnitude > _rival(around.view(-1), row, x, y, gx * gy >= 0)
+    strong, weak = peak & (magnitude > high), peak & (magnitude > low)
+    connected = _connected(strong.view(torch.uint8), weak.view(torch.uint8), row)
+    return connected.view(n, height + 2, row)[:, 1:-1, 1:-1]
 
-    def neighbour(down: int, right: int) -> Tensor:
-        return around[:, 1 + down : 1 + down + height, 1 + right : 1 + right + width]
 
-    x, y = gx.abs() * 13573, gy.abs() << 15
-    steep = y > x + (gx.abs() << 16)
-    flat = y < x
-    same_sign = (gx ^ gy) >= 0
-    # One of each pair of neighbours may be equal, so that of two equal pixels side by side one stays.
-    across = torch.where(
-        flat,
-        (magnitude > neighbour(0, -1)) & (magnitude >= neighbour(0, 1)),
-        torch.where(
-            steep,
-            (magnitude > neighbour(-1, 0)) & (magnitude >= neighbour(1, 0)),
-            torch.where(
-                same_sign,
-                (magnitude > neighbour(-1, -1)) & (magnitude > neighbour(1, 1)),
-                (magnitude > neighbour(-1, 1)) & (magnitude > neighbour(1, -1)),
-            ),
-        ),
+def _step(values: Tensor, row: int, down: int = 0, right: int = 0) -> Tensor:
+    """Neighbours in flat images with a border: of all pixels but the first row and the last, and one pixel more."""
+    return values.narrow(0, row + 1 + down * row + right, len(values) - 2 * (row + 1))
+
+
+def _flat_sobel(flat: Tensor, row: int) -> tuple[Tensor, Tensor]:
+    """Sobel's gradients in x and in y, for the pixels of `_step`."""
+    around = {(down, right): _step(flat, row, down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)}
+    gx = (around[-1, 1] - around[-1, -1]).add_(around[1, 1]).sub_(around[1, -1])
+    gx.add_(around[0, 1], alpha=2).sub_(around[0, -1], alpha=2)
+    gy = (around[1, -1] - around[-1, -1]).add_(around[1, 1]).sub_(around[-1, 1])
+    gy.add_(around[1, 0], alpha=2).sub_(around[-1, 0], alpha=2)
+    return gx, gy
+
+
+def _rival(around: Tensor, row: int, x: Tensor, y: Tensor, same_sign: Tensor) -> Tensor:
+    """What a pixel's gradient must exceed to be the largest across its edge.
+
+    The direction is one of four, by tangents of 22.5° and 67.5° in OpenCV's 15-bit fixed point. Of two equal pixels
+    side by side or one above the other the first stays: half a level less makes "greater" of "greater or equal".
+    """
+    less = around - 0.5
+    tangent = x * (13573 / 2**15)
+    diagonal = torch.where(
+        same_sign,
+        torch.maximum(_step(around, row, -1, -1), _step(around, row, 1, 1)),
+        torch.maximum(_step(around, row, -1, 1), _step(around, row, 1, -1)),
     )
-    return across & (magnitude > high), across & (magnitude > low)
+    vertical = torch.maximum(_step(around, row, -1, 0), _step(less, row, 1, 0))
+    horizontal = torch.maximum(_step(around, row, 0, -1), _step(less, row, 0, 1))
+    steep = torch.where(y - 2 * x > tangent, vertical, diagonal)
+    return torch.where(y < tangent, horizontal, steep)
 
 
-def _connected(strong: Tensor, weak: Tensor) -> Tensor:
-    """Weak pixels [N, H, W] that hang together with strong ones, through the eight neighbours of each."""
-    found = F.pad(strong, (1, 1, 1, 1))
+def _connected(strong: Tensor, weak: Tensor, row: int) -> Tensor:
+    """Weak pixels that hang together with strong ones, through the eight neighbours of each; flat bytes, bordered."""
+    found = F.pad(strong, (row + 1, row + 1))
+    core = _step(found, row)
     while True:
-        wide = found[:, :, :-2] | found[:, :, 1:-1] | found[:, :, 2:]
-        grown = (wide[:, :-2] | wide[:, 1:-1] | wide[:, 2:]).logical_and_(weak)
-        if torch.equal(grown, found[:, 1:-1, 1:-1]):
-            return grown
-        found[:, 1:-1, 1:-1] = grown
+        wide = (found[:-2] | found[2:]).bitwise_or_(found[1:-1])
+        grown = (wide[: -2 * row] | wide[2 * row :]).bitwise_or_(wide[row:-row]).bitwise_and_(weak)
+        if torch.equal(grown, core):
+            return found
+        core.copy_(grown)
 
 
 # Shapes and dtypes ----------------------------------------------------------------------------------------------------

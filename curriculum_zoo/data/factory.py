@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import DataError
+from ..errors import CurriculumZooError, DataError
 from ..registry import DATASETS
 from .image_set import ImageSet
 
@@ -56,4 +56,10 @@ def open_dataset(
         )
     except OSError as error:
         raise DataError(f"{name} cannot be read: {error}. Check the path and whether you may read it.") from error
+    except CurriculumZooError:
+        raise
+    except Exception as error:
+        if entry.built_in:
+            raise
+        raise entry.error(f"fails: {type(error).__name__}: {error}") from error
     return opened.converted(image_size=image_size, channels=channels)

@@ -77,7 +77,10 @@ def predict(
 def _files(images: Sequence[str | Path]) -> Iterator[Path]:
     for given in map(Path, images):
         if given.is_dir():
-            found = sorted(image_files(given))
+            try:
+                found = sorted(image_files(given))
+            except OSError as error:
+                raise DataError(f"{given} cannot be read: {error.strerror}. Check whether you may read it.") from error
             if not found:
                 raise DataError(f"{given} holds no image files. Name a folder that does.")
             yield from found

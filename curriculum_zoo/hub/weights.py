@@ -202,6 +202,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise WeightsError(f"{path} is no JSON: {error}.") from error
     if not isinstance(config, dict) or not isinstance(config.get("architecture"), str):
         raise WeightsError(f"{path} names no architecture; it must be a config in timm's format.")
+    config = {key: value for key, value in config.items() if value is not None}
     problem = _problem(config)
     if problem:
         raise WeightsError(f"{path}: {problem}. Get it again from where it came from.")
@@ -250,7 +251,7 @@ def load_folder(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     folder = Path(folder)
     config = read_config(folder)
     channels, side, *_ = config.get("pretrained_cfg", {}).get("input_size") or (None, None)
-    asked = {"num_classes": config.get("num_classes"), "in_chans": channels, "image_size": side}
+    asked: dict[str, Any] = {"num_classes": config.get("num_classes"), "in_chans": channels, "image_size": side}
     try:
         model = create_model(_known_as(config), **asked, **config.get("model_args", {}))
     except UnknownNameError as error:

@@ -343,6 +343,10 @@ class Trainer:
         network: nn.Module = self.setup.network if average is None else average.module
         if batches:
             network = calibrate_batchnorm(copy.deepcopy(network), self.setup.calibration_batches(batches))
+        elif self.setup.accelerator.num_processes > 1:
+            # Each process gathers running statistics from its own images; the first one's are those that are kept.
+            for buffer in network.buffers():
+                torch.distributed.broadcast(buffer, src=0)
         return network
 
     def _score(self, network: nn.Module, batches: Iterator[tuple[Tensor, Tensor]]) -> Scores:

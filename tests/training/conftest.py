@@ -1,25 +1,42 @@
-"""A small data set that can be learnt in seconds: each class is a bright quadrant under noise."""
+"""Trainings of a fraction of a second, on the images of the `quadrants` fixture."""
 
-import numpy as np
+from pathlib import Path
+
 import pytest
 
+from curriculum_zoo.registry import CURRICULA, MODELS
+from curriculum_zoo.training import Recipe, engine
+from curriculum_zoo.training.progress import Reporter
 
-@pytest.fixture(scope="session")
-def quadrants(tmp_path_factory):
-    """Path of an npz with 320 + 80 images of 16 x 16 px in four classes."""
-    generator = np.random.default_rng(0)
 
-    def images(count):
-        labels = np.arange(count) % 4
-        pixels = generator.integers(0, 120, (count, 16, 16, 3))
-        for image, label in zip(pixels, labels, strict=True):
-            top, left = 8 * (label // 2), 8 * (label % 2)
-            image[top : top + 8, left : left + 8] += 100
-        return pixels.astype(np.uint8), labels
+@pytest.fixture
+def recipe(quadrants):
+    """``recipe(field=value, ...)``: 2 epochs of simple_cnn, 6 steps each; nested fields as ``{"optimizer.lr": 0.1}``."""
 
-    x_train, y_train = images(320)
-    x_test, y_test = images(80)
-    path = tmp_path_factory.mktemp("data") / "quadrants.npz"
-    names = np.array(["top left", "top right", "bottom left", "bottom right"])
-    np.savez(path, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test, classes=names)
-    return path
+    def make(settings=None, **fields):
+        base = Recipe(model="simple_cnn", data=f"npz:{quadrants}", epochs=2, batch_size=48)
+        return base.changed({"optimizer.lr": 0.05, **(settings or {}), **fields})
+
+    return make
+
+
+@pytest.fixture
+def train(tmp_path, monkeypatch):
+    """``train(recipe, "folder")``: run it, in silence and without its figure, whose drawing takes longer."""
+    monkeypatch.setattr(engine, "draw_curves", lambda metrics, path, title: Path(path).touch())
+
+    def run(recipe, folder="run", **how):
+        how = {"device": "cpu", "reporter": Reporter(), **how}
+        return engine.train(recipe, output=tmp_path / folder, **how)
+
+    return run
+
+
+@pytest.fixture
+def registered():
+    """Register models and curricula for one test: ``registered(MODELS)(function)``."""
+    before = {registry: dict(registry._session) for registry in (MODELS, CURRICULA)}
+    yield lambda registry: registry.register
+    for registry, entries in before.items():
+        registry._session.clear()
+        registry._session.update(entries)
