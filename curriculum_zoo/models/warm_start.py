@@ -71,8 +71,10 @@ def warm_start_from(model: nn.Module, source: str, *, any_classes: bool = True) 
     _fit_first_convolution(model, tensors, own)
     _fit_classifier(model, tensors, own, any_classes, source)
     projections = _projected(model)
+    # A source with projections must have all of them.
+    optional = set() if projections & tensors.keys() else projections
     for name in own:
-        if name.endswith(COUNTER) or (name in projections and not projections & tensors.keys()):
+        if name in optional or name.endswith(COUNTER):
             tensors.setdefault(name, own[name])
     load_tensors(model, tensors, source=f"'{source}'")
     describe_input(model, weights.cfg)

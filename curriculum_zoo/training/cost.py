@@ -62,12 +62,11 @@ class CostMeter:
             raise ModelError(
                 f"{type(self._model).__name__} has no parameters: there is nothing to train. Choose another."
             )
-        images = torch.rand(2, self._channels, self._image_size, self._image_size, device=device)
         labels = torch.arange(2, device=device) % self._num_classes
         model = copy.deepcopy(self._model).train()
         # Counting must not move the generators that training draws from.
         with torch.random.fork_rng(), stage.applied_to(model) as view:
-            seen = view(images)
+            seen = view(torch.rand(2, self._channels, self._image_size, self._image_size, device=device))
             try:
                 with FlopCounterMode(display=False) as counter:
                     loss, logits = self._objective(model, seen, labels, stage)

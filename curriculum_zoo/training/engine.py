@@ -119,6 +119,10 @@ class _Sums:
         yield
         self.compute_seconds += time.perf_counter() - started
 
+    def figures(self) -> tuple[float, float]:
+        """Mean loss and accuracy so far."""
+        return self.loss.item() / self.images, self.right.item() / self.images
+
     def to_dict(self) -> dict[str, Any]:
         return {**vars(self), "loss": self.loss.item(), "right": self.right.item()}
 
@@ -185,7 +189,7 @@ class Trainer:
                 self._sums.seconds += now - started
                 started = now
                 self.step = step + 1
-                self.reporter.step(self._sums.images, self._sums.seconds)
+                self.reporter.step(self._sums.images, self._sums.seconds, self._sums.figures)
                 if now - saved > self._checkpoint_seconds and self.step < loader.steps:
                     self._save_checkpoint()
                     started = saved = time.perf_counter()

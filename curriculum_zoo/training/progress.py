@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,11 @@ from ..curricula import Stage
 from ..evaluation.metrics import Scores
 from .recipe import Recipe
 
-__all__ = ["Bar", "Lines", "Reporter", "make_reporter"]
+__all__ = ["Bar", "Figures", "Lines", "Reporter", "make_reporter"]
+
+Figures = Callable[[], tuple[float, float]]
+
+REFRESH_SECONDS = 0.5
 
 
 class Reporter:
@@ -23,8 +29,14 @@ class Reporter:
     def start_epoch(self, epoch: int, stage: Stage, steps: int, step: int) -> None:
         """An epoch of so many steps starts, or goes on, at a step."""
 
-    def step(self, images: int, seconds: float) -> None:
-        """A step was made; images and seconds are the epoch's so far."""
+    def step(self, images: int, seconds: float, figures: Figures) -> None:
+        """A step was made.
+
+        Args:
+            images: trained on in this epoch so far.
+            seconds: spent on it so far.
+            figures: gives mean loss and accuracy of the epoch so far; asking makes the host wait for the device.
+        """
 
     def end_epoch(self, line: dict[str, Any]) -> None:
         """An epoch ended with this line of metrics."""
@@ -90,17 +102,19 @@ class Bar(Lines):
 
     def __init__(self) -> None:
         super().__init__()
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[speed]}"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}"),
             transient=True,
         )
-        self._task = self._bar.add_task("", total=1, speed="")
+        self._task = self._bar.add_task("", total=1, figures="")
+        self._epochs_left = 0
+        self._steps = self._done = 0
+        self._shown = 0.0
 
     def start(self, recipe: Recipe, folder: Path, epoch: int) -> None:
         """Show the bar."""
@@ -109,12 +123,21 @@ class Bar(Lines):
 
     def start_epoch(self, epoch: int, stage: Stage, steps: int, step: int) -> None:
         """Put the bar back to the epoch's first step."""
+        self._epochs_left = self._epochs - epoch - 1
+        self._steps, self._done = steps, step
         description = f"epoch {epoch + 1}/{self._epochs} {stage.name}"
-        self._bar.reset(self._task, description=description, total=steps, completed=step, speed="")
+        self._bar.reset(self._task, description=description, total=steps, completed=step, figures="")
 
-    def step(self, images: int, seconds: float) -> None:
-        """Move the bar on."""
-        self._bar.update(self._task, advance=1, speed=f"{images / seconds:,.0f} images/s")
+    def step(self, images: int, seconds: float, figures: Figures) -> None:
+        """Move the bar on, and now and then the figures beside it."""
+        self._done += 1
+        self._bar.update(self._task, completed=self._done)
+        if self._done == self._steps or time.monotonic() - self._shown > REFRESH_SECONDS:
+            loss, accuracy = figures()
+            left = seconds / self._done * (self._steps - self._done + self._epochs_left * self._steps)
+            told = f"loss {loss:.3f}, {accuracy:.2%}, {images / seconds:,.0f} images/s, about {_clock(left)} left"
+            self._bar.update(self._task, figures=told)
+            self._shown = time.monotonic()
 
     def close(self) -> None:
         """Take the bar away."""

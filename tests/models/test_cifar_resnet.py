@@ -1,14 +1,15 @@
-"""The CIFAR networks against He et al.'s description: depth, parameters, shortcuts, initial weights, speed-neutral options."""
+"""The CIFAR networks against He et al.'s description: depth, parameters, shortcuts, initial weights."""
 
 import math
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
+
 from curriculum_zoo.errors import ModelError
 from curriculum_zoo.models import create_model
 from curriculum_zoo.models.cifar_resnet import OptionAShortcut
-from torch import nn
-from torch.nn import functional as F
 
 DEPTHS = (20, 32, 44, 56, 110)
 
@@ -52,7 +53,13 @@ def test_resnet18_for_cifar_keeps_the_resolution_in_its_stem(kind):
     stem = model.conv1
     assert (stem.kernel_size, stem.stride, stem.padding, stem.bias) == ((3, 3), (1, 1), (1, 1), None)
     levels = model.forward_intermediates(torch.randn(1, 3, 32, 32), intermediates_only=True)
-    assert [level.shape[1:] for level in levels] == [(64, 32, 32), (64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4)]
+    assert [level.shape[1:] for level in levels] == [
+        (64, 32, 32),
+        (64, 32, 32),
+        (128, 16, 16),
+        (256, 8, 8),
+        (512, 4, 4),
+    ]
     assert parameters(create_model("resnet18_cifar")) == 11_173_962
 
 
@@ -120,7 +127,12 @@ def test_images_of_any_size_can_be_classified(size):
 
 def test_output_stride_counts_from_the_cifar_stem():
     images = torch.randn(1, 3, 32, 32)
-    for name, stride in (("hiresnet20_cifar", 4), ("hiresnet20_cifar", 2), ("resnet18_cifar", 8), ("resnet18_cifar", 2)):
+    for name, stride in (
+        ("hiresnet20_cifar", 4),
+        ("hiresnet20_cifar", 2),
+        ("resnet18_cifar", 8),
+        ("resnet18_cifar", 2),
+    ):
         model = create_model(name, output_stride=stride).eval()
         assert model.forward_features(images).shape[-1] == 32 // stride
         assert model.feature_info[-1]["reduction"] == stride

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from curriculum_zoo.models.hierarchy import LevelSum, Projection, average_pool
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
+
+from curriculum_zoo.models.hierarchy import LevelSum, Projection, average_pool
 
 sides = st.integers(1, 24)
 

@@ -5,13 +5,14 @@ import copy
 import pytest
 import timm
 import torch
-from curriculum_zoo.errors import ModelError
-from curriculum_zoo.models import create_model
-from curriculum_zoo.models.hiresnet import HiResNet, create_hiresnet
 from timm.layers import BlurPool2d
 from timm.models.resnet import BasicBlock, Bottleneck
 from torch import nn
 from torch.nn import functional as F
+
+from curriculum_zoo.errors import ModelError
+from curriculum_zoo.models import create_model
+from curriculum_zoo.models.hiresnet import HiResNet, create_hiresnet
 
 
 def parameters(model):
@@ -181,7 +182,9 @@ def test_fused_projections_give_the_same_outputs(side):
     expected = model(images)
     assert model.fuse() is model
     torch.testing.assert_close(model(images), expected, atol=1e-5, rtol=1e-5)
-    assert not any(isinstance(module, nn.BatchNorm2d) for part in model.projections().values() for module in part.modules())
+    assert not any(
+        isinstance(module, nn.BatchNorm2d) for part in model.projections().values() for module in part.modules()
+    )
 
 
 def test_fusing_a_network_in_training_is_refused():
@@ -265,7 +268,7 @@ def test_residual_free_blocks_of_a_foreign_kind_are_refused():
 
 def test_images_of_another_number_of_channels_are_refused_with_the_remedy():
     model = small()
-    with pytest.raises(ModelError, match="takes images of 3 channels.*in_chans=1"):
+    with pytest.raises(ModelError, match=r"takes images of 3 channels.*in_chans=1"):
         model(torch.randn(2, 1, 32, 32))
     with pytest.raises(ModelError, match=r"\[N, 3, H, W\]"):
         model(torch.randn(3, 32, 32))

@@ -4,9 +4,10 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional as F
+
 from curriculum_zoo.errors import ModelError
 from curriculum_zoo.models import create_model
-from torch.nn import functional as F
 
 
 def test_the_network_is_the_description_written_out():

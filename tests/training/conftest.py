@@ -11,7 +11,7 @@ from curriculum_zoo.training.progress import Reporter
 
 @pytest.fixture
 def recipe(quadrants):
-    """``recipe(field=value, ...)``: 2 epochs of simple_cnn, 6 steps each; nested fields as ``{"optimizer.lr": 0.1}``."""
+    """``recipe(field=value)`` or ``recipe({"nested.field": value})``: 2 epochs of simple_cnn, 6 steps each."""
 
     def make(settings=None, **fields):
         base = Recipe(model="simple_cnn", data=f"npz:{quadrants}", epochs=2, batch_size=48)
@@ -33,10 +33,10 @@ def train(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def registered():
-    """Register models and curricula for one test: ``registered(MODELS)(function)``."""
+def clean_registry():
+    """Forget afterwards what a test registers."""
     before = {registry: dict(registry._session) for registry in (MODELS, CURRICULA)}
-    yield lambda registry: registry.register
+    yield
     for registry, entries in before.items():
         registry._session.clear()
         registry._session.update(entries)

@@ -1,0 +1,82 @@
+"""Compiled, exported and traced networks give what eager ones give."""
+
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from curriculum_zoo.models import create_model
+
+DEEP = pytest.mark.slow
+NAMES = [
+    pytest.param("hiresnet20_cifar", {"side": "both"}),
+    pytest.param("resnet20_cifar", {}, marks=DEEP),
+    pytest.param("simple_cnn", {}, marks=DEEP),
+    pytest.param("hiresnet18", {}, marks=DEEP),
+    pytest.param("hiresnet18", {"sources": "all", "residual": False}, marks=DEEP),
+    pytest.param("hiresnext50_32x4d", {}, marks=DEEP),
+]
+each_network = pytest.mark.parametrize(("name", "options"), NAMES)
+
+
+def network(name, options):
+    torch.manual_seed(0)
+    model = create_model(name, **options).eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.2, 0.5)
+    size = 33 if name == "hiresnet18" else 32
+    return model, torch.randn(2, 3, size, size)
+
+
+@each_network
+def test_the_whole_network_compiles_into_one_graph(name, options):
+    model, images = network(name, options)
+    torch.compiler.reset()
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(images), model(images))
+    compiled.train()
+    compiled(images).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.slow
+@each_network
+def test_code_compiled_by_inductor_gives_the_same_outputs(name, options):
+    model, images = network(name, options)
+    torch.compiler.reset()
+    with torch.no_grad():
+        torch.testing.assert_close(torch.compile(model, fullgraph=True)(images), model(images), atol=1e-4, rtol=1e-4)
+
+
+@each_network
+def test_exported_programs_take_batches_of_any_size(name, options):
+    model, images = network(name, options)
+    batch = torch.export.Dim("batch", min=1, max=512)
+    program = torch.export.export(model, (images,), dynamic_shapes=({0: batch},)).module()
+    more = torch.cat([images, images.flip(0), images[:1]])
+    torch.testing.assert_close(program(more), model(more))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["hiresnet20_cifar", "hiresnet18"])
+def test_exported_programs_can_take_images_of_any_size(name):
+    model, images = network(name, {})
+    auto = torch.export.Dim.AUTO
+    program = torch.export.export(
+        model, (images[..., :32, :32],), dynamic_shapes=({0: auto, 2: auto, 3: auto},)
+    ).module()
+    larger = torch.randn(3, 3, 64, 64)
+    torch.testing.assert_close(program(larger), model(larger))
+
+
+@each_network
+def test_onnx_files_give_the_same_outputs_in_onnxruntime(name, options, tmp_path):
+    model, images = network(name, options)
+    path = tmp_path / "model.onnx"
+    batch = torch.export.Dim("batch", min=1, max=512)
+    torch.onnx.export(model, (images,), path, dynamic_shapes=({0: batch},), dynamo=True, verbose=False)
+    session = onnxruntime.InferenceSession(path)
+    more = torch.cat([images, images.flip(0)])
+    (logits,) = session.run(None, {session.get_inputs()[0].name: more.numpy()})
+    torch.testing.assert_close(torch.from_numpy(logits), model(more).detach(), atol=1e-4, rtol=1e-4)

@@ -1,0 +1,61 @@
+"""Figures: real PNG files of the size that was meant, with what was measured in them."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from curriculum_zoo.training.curves import draw_comparison, draw_curves
+
+
+def line(epoch, stage="full", **other):
+    measured = {"train_loss": 2.0 / (epoch + 1), "train_accuracy": 1 - 0.5 / (epoch + 1)}
+    held_out = {"validation_loss": 2.1 / (epoch + 1), "validation_accuracy": 1 - 0.6 / (epoch + 1)}
+    return {"epoch": epoch, "stage": stage, "flops": 1e12 * (epoch + 1), **measured, **held_out, **other}
+
+
+def pixels(path):
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        image.load()
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+def share(image, colour):
+    """Share of the pixels of one colour."""
+    return (np.abs(image - colour).max(axis=2) < 12).mean()
+
+
+BLUE, GREY = (31, 119, 180), (127, 127, 127)
+
+
+def test_curves_are_drawn_with_stages_shaded(tmp_path):
+    path = tmp_path / "curves.png"
+    lines = [line(epoch, stage) for epoch, stage in enumerate(["edges", "edges", "full", "full", "full"])]
+    draw_curves(lines, path, title="a run")
+    drawn = pixels(path)
+    assert drawn.shape == (720, 840, 3)
+    assert share(drawn, BLUE) > 0.001
+    assert share(drawn, GREY) > 0.001
+    warm = (drawn[..., 0] - drawn[..., 2] > 8) & (drawn.min(axis=2) > 180)
+    assert warm.mean() > 0.3
+    assert [file.name for file in tmp_path.iterdir()] == ["curves.png"]
+
+
+@pytest.mark.parametrize("epochs", [1, 12])
+def test_curves_without_validation_show_training_alone(tmp_path, epochs):
+    lines = [line(e, validation_loss=None, validation_accuracy=None) for e in range(epochs)]
+    draw_curves(lines, tmp_path / "curves.png", title="a run")
+    drawn = pixels(tmp_path / "curves.png")
+    assert share(drawn, GREY) > 0
+    assert share(drawn, BLUE) == 0
+
+
+def test_comparison_draws_every_run(tmp_path):
+    runs = {
+        name: [line(epoch, flops=cost * (epoch + 1)) for epoch in range(4)] for name, cost in (("a", 1e12), ("b", 4e11))
+    }
+    draw_comparison(runs, tmp_path / "both.png", title="two runs")
+    drawn = pixels(tmp_path / "both.png")
+    assert drawn.shape == (480, 1080, 3)
+    assert share(drawn, BLUE) > 0.0003
+    assert share(drawn, (255, 127, 14)) > 0.0003
