@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from . import __version__
 from .errors import CurriculumZooError, RecipeError
@@ -61,8 +61,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line, as every other error is told."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"curriculum-zoo: {message}. See {self.prog} --help.\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="curriculum-zoo",
         description="Train, evaluate and compare vision models that learn coarse to fine.",
     )
@@ -171,6 +178,8 @@ def _recipe(options: argparse.Namespace) -> Any:
     if options.resume and options.output:
         return RunFolder(Path(options.output)).recipe().changed(settings)
     missing = [name for name in ("model", "data") if name not in settings]
+    if missing and options.resume:
+        raise RecipeError("--resume goes on with the run in a folder: --output DIR must be given.")
     if missing:
         flags = " and ".join(f"--{name}" for name in missing)
         raise RecipeError(f"{flags} must be given, or a --recipe that says so.")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Train one recipe in several arms and seeds, and print a table of means with their spread.
+r"""Train one recipe in several arms and seeds, and print a table of means with their spread.
 
-    python tools/sweep.py RECIPE --arm "baseline: curriculum=baseline" --arm "HRT: curriculum=hrt" \\
+    python tools/sweep.py RECIPE --arm "baseline: curriculum=baseline" --arm "HRT: curriculum=hrt" \
         --seeds 42,123 --output DIR
 
 RECIPE is a recipe file or a name of `curriculum-zoo list recipes`. An arm is a label and the fields that it changes,

@@ -146,7 +146,10 @@ def reset_optimizer(optimizer: Any) -> None:
     optimizer.state.clear()
     for group in optimizer.param_groups:
         # Where Lamb, Adan and Lookahead count.
-        group.update({counter: 0 for counter in ("step", "lookahead_step") if counter in group})
+        for counter in ("step", "lookahead_step"):
+            group.pop(counter, None)
+            if counter in optimizer.defaults:
+                group[counter] = optimizer.defaults[counter]
     if isinstance(optimizer, torch.optim.Adagrad):
         # The one that makes its state when it is made, and not when it is needed.
         groups = [{**group} for group in optimizer.param_groups]
@@ -218,5 +221,5 @@ def _shown(stage: Stage, images: Tensor) -> Tensor:
 
         # Drawn from torch's own generator, so that the library's seeding, and its resuming, cover it.
         seed = int(torch.randint(2**62, ()))
-        images = rand_augment(images, stage.augment_strength, torch.Generator(images.device).manual_seed(seed))
+        images = rand_augment(images, stage.augment_strength, torch.Generator().manual_seed(seed))
     return stage.view(images)

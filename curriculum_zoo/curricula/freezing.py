@@ -23,6 +23,8 @@ __all__ = ["Frozen", "depth_groups", "freeze"]
 # What torch.compile, activation checkpointing and FSDP put into the names of parameters.
 _WRAPPERS = ("_orig_mod.", "_checkpoint_wrapped_module.", "_fsdp_wrapped_module.")
 _NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
+# Fewer top-level children than this are mere containers of the parts.
+_FEW_PARTS = 4
 # A name that no matcher knows, so that it lands where timm puts whatever belongs to the head.
 _HEAD = "\0"
 
@@ -35,8 +37,9 @@ class Frozen:
         patterns: shell patterns over parameter names, ``"layer3.*"`` say; a module's name alone means all of it.
         depth: a range in [0, 1]. Part i of n, stem first, lies at depth i/n, and is frozen if low ≤ i/n < high. Parts
             are the coarse groups of timm's ``group_matcher``; where a network has none, its top-level children in
-            their order, a normalisation layer counted with the child before it. The head (what timm's matcher leaves
-            over; else the last child) is no part of the depth: it always learns, unless a pattern names it.
+            their order, a normalisation layer counted with the child before it, and ``Sequential`` or ``ModuleList``
+            ones opened if there are fewer than 4. The head (what timm's matcher leaves over; else the last child) is
+            no part of the depth: it always learns, unless a pattern names it.
         statistics: whether the running statistics of frozen BatchNorm layers go on moving (``"move"``, as in HRT's
             published code), or whether these layers use and keep the ones they have (``"hold"``).
         least_parts: makes the range of depth one for any network: those of fewer parts than this are left alone, being
@@ -198,21 +201,33 @@ def _matcher(matcher: Any) -> Any:
 
 
 def _children_groups(model: nn.Module, names: list[str]) -> list[list[str]]:
-    groups: list[list[str]] = []
-    own = [name for name in names if "." not in name]
-    for child, module in model.named_children():
-        inside = [name for name in names if name.startswith(f"{_clean(child + '.')}")]
-        if not inside:
-            continue
-        if groups and isinstance(module, _NORMS):
-            groups[-1] += inside
-        else:
-            groups.append(inside)
-    if len(groups) > 1:
-        groups.pop()
+    children = [(_clean(f"{name}."), child) for name, child in model.named_children()]
+    children = [(prefix, child) for prefix, child in children if any(name.startswith(prefix) for name in names)]
+    if len(children) > 1:
+        children.pop()
+    groups = _grouped(children, names)
+    if len(groups) < _FEW_PARTS:
+        groups = _grouped([inner for prefix, child in children for inner in _opened(prefix, child)], names)
     if groups:
-        groups[0] += own
+        groups[0] = [name for name in names if "." not in name] + groups[0]
     return groups
+
+
+def _grouped(children: list[tuple[str, nn.Module]], names: list[str]) -> list[list[str]]:
+    groups: list[list[str]] = []
+    for prefix, child in children:
+        inside = [name for name in names if name.startswith(prefix)]
+        if groups and isinstance(child, _NORMS):
+            groups[-1] += inside
+        elif inside:
+            groups.append(inside)
+    return groups
+
+
+def _opened(prefix: str, child: nn.Module) -> list[tuple[str, nn.Module]]:
+    if not isinstance(child, nn.Sequential | nn.ModuleList):
+        return [(prefix, child)]
+    return [(_clean(f"{prefix}{name}."), inner) for name, inner in child.named_children()]
 
 
 def _named(pattern: str, names: list[str], model: nn.Module) -> list[str]:

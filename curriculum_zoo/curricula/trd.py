@@ -6,17 +6,20 @@ section 3, table 3 (the variants) and appendix A (the draw, and learning-rate dr
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
 from ..configuration import setting
+from ..seeding import derive_seed
 from .stage import Curriculum, Stage
 from .views import Interpolation, ReducedShare, Resize, pixels
 
 __all__ = ["TRD"]
+
+PARTICIPATION, RESOLUTION = 0x7D, 0x7E
+"""What a draw is for, so that the two of one epoch are independent of each other and of other draws from its seed."""
 
 NEIGHBOURHOOD = 2
 """Epochs before a learning-rate drop, and after it, that keep the full resolution (appendix A)."""
@@ -72,7 +75,7 @@ class TRD(Curriculum):
         if self.variant == "regular":
             share = Fraction(repr(self.participation))
             return math.ceil((epoch + 1) * share) > math.ceil(epoch * share)
-        return self._draw(epoch, "reduced") < self.participation
+        return self._draw(epoch, PARTICIPATION) < self.participation
 
     def protected(self, epoch: int) -> bool:
         """Whether an epoch keeps the full resolution because the learning rate drops nearby."""
@@ -112,7 +115,7 @@ class TRD(Curriculum):
         return Stage(name=name, view=view, image_size=side, scale_batch=self.scale_batch)
 
     def _reduced_side(self, epoch: int) -> int | float:
-        side, draw = self._side, self._draw(epoch, "side")
+        side, draw = self._side, self._draw(epoch, RESOLUTION)
         if self.variant == "three":
             return side if draw < 0.5 else (1 + side) / 2
         return side + draw * (1 - side) if self.variant == "mixed" else side
@@ -129,7 +132,6 @@ class TRD(Curriculum):
             return (1 + side + side**2) / 3
         return (pixels(side, image_size) / image_size) ** 2
 
-    def _draw(self, epoch: int, purpose: str) -> float:
+    def _draw(self, epoch: int, purpose: int) -> float:
         """A number from U(0, 1) that depends on seed, epoch and purpose alone."""
-        digest = hashlib.blake2b(f"trd {purpose} {self.seed} {epoch}".encode(), digest_size=8).digest()
-        return int.from_bytes(digest, "big") / 2**64
+        return (derive_seed(self.seed, epoch, purpose) >> 10) / 2**53

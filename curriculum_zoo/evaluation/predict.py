@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 
 from ..data.folder import image_files, read_image
@@ -63,8 +64,8 @@ def predict(
     predictions = []
     for start in range(0, len(files), BATCH):
         some = files[start : start + BATCH]
-        pixels = [torch.from_numpy(read_image(file, image_size=size, channels=channels)) for file in some]
-        batch = torch.stack(pixels).to(subject.device).permute(0, 3, 1, 2).float().div(255)
+        pixels = np.stack([read_image(file, image_size=size, channels=channels) for file in some])
+        batch = torch.from_numpy(pixels).to(subject.device).permute(0, 3, 1, 2).float().div(255)
         with torch.inference_mode():
             probabilities = subject.model(subject.normalize(batch)).float().softmax(1).cpu()
         best = probabilities.topk(min(top, len(names)), dim=1)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from timm.models import generate_default_cfgs, register_model
 from timm.models.resnet import BasicBlock
 from torch import Tensor, nn
@@ -54,7 +53,6 @@ class OptionABlock(BasicBlock):
 class CifarResNet(HiResNet):
     """The option-A ResNets, plain or hierarchical; options as in `HiResNet`."""
 
-    @torch.jit.ignore
     def init_weights(self, zero_init_last: bool = False) -> None:
         """Kaiming initialisation by fan-in, of the classifier's weights too, as is the custom with these networks.
 

@@ -197,7 +197,8 @@ def _registered(name: str, pretrained: bool) -> _Network:
         for option in [option for option in own if option not in parameters]:
             if own.pop(option):
                 raise WeightsError(f"{_title(entry)} has no weights to load: it takes no option '{option}'.")
-    one_size = _for_one_size(function, get_pretrained_cfg(entry.name) if entry.built_in else None)
+    known_to_timm = timm.is_model(entry.name) and timm.model_entrypoint(entry.name) is function
+    one_size = _for_one_size(function, get_pretrained_cfg(entry.name) if known_to_timm else None)
     return _Network(
         title=_title(entry),
         function=partial(entry.build, nn.Module, **own),

@@ -26,6 +26,9 @@ def average_pool(image: Tensor, copy: Tensor, like: Tensor) -> Tensor:
         like: the tensor whose height and width are wanted.
     """
     height, width = like.shape[-2:]
+    if isinstance(height, torch.SymInt) or isinstance(width, torch.SymInt):
+        # While a program for images of any size is exported, a branch would tie it to the sizes that take it.
+        return F.adaptive_avg_pool2d(image, (height, width))
     source = copy if _divides(copy, image.shape[-2:]) and _divides(like, copy.shape[-2:]) else image
     if source.shape[-2:] == like.shape[-2:]:
         return source

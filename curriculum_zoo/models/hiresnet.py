@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from .checks import check_images
 from .hierarchy import LevelSum, Projection
+from .plain_block import plain_block
 
 __all__ = ["HiResNet", "create_hiresnet"]
 
@@ -36,37 +37,10 @@ SIDES = ("output", "input", "both")
 SOURCES = ("long", "all")
 
 
-class PlainBasicBlock(BasicBlock):
-    """A ResNet's basic block without its shortcut: two convolutions, as in He et al.'s plain networks."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.downsample = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] to [N, C', H', W']."""
-        x = self.aa(self.act1(self.drop_block(self.bn1(self.conv1(x)))))
-        x = self.bn2(self.conv2(x))
-        return self.act2(x if self.se is None else self.se(x))
-
-
-class PlainBottleneck(Bottleneck):
-    """A ResNet's bottleneck block without its shortcut."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.downsample = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] to [N, C', H', W']."""
-        x = self.act1(self.bn1(self.conv1(x)))
-        x = self.aa(self.act2(self.drop_block(self.bn2(self.conv2(x)))))
-        x = self.bn3(self.conv3(x))
-        return self.act3(x if self.se is None else self.se(x))
-
-
 class HiResNet(ResNet):
     """timm's ResNet with hierarchical projections; every option of ``timm.models.resnet.ResNet`` holds.
+
+    Compiling, exporting and tracing work as for timm's; ``torch.jit.script``, which PyTorch has deprecated, does not.
 
     Args:
         block: timm's `BasicBlock` or `Bottleneck`, or a block class that ends with an activation named ``act``,
@@ -110,10 +84,14 @@ class HiResNet(ResNet):
         _check_choice("side", side, SIDES)
         _check_choice("sources", sources, SOURCES)
         placement = {"device": kwargs.get("device"), "dtype": kwargs.get("dtype")}
+        if not residual and kwargs.get("drop_path_rate"):
+            raise ModelError("drop_path_rate drops blocks for their shortcuts; residual=False has none. Leave one out.")
         cifar = stem_type == "cifar"
+        if cifar and stem_width % 2:
+            raise ModelError(f"stem_width={stem_width} must be even for the 'cifar' stem.")
         zero_init_last = zero_init_last and residual
         super().__init__(
-            block if residual else _plain(block, kwargs),
+            block if residual else plain_block(block),
             layers,
             # timm lets only its deep stem choose a width; the stem itself is replaced below.
             stem_type="deep" if cifar else stem_type,
@@ -168,7 +146,6 @@ class HiResNet(ResNet):
             projection.fuse()
         return self
 
-    @torch.jit.ignore
     def init_weights(self, zero_init_last: bool = True) -> None:
         """Initialise as timm does, and the projections to zero.
 
@@ -179,12 +156,10 @@ class HiResNet(ResNet):
         for projection in self.projections().values():
             projection.init_weights()
 
-    @torch.jit.ignore
     def no_weight_decay(self) -> set[str]:
         """The projections' scales and shifts: they start at zero, and decay would hold the hierarchy there."""
         return {f"{name}.bn.{leaf}" for name in self.projections() for leaf in ("weight", "bias")}
 
-    @torch.jit.ignore
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Patterns of parameter names by depth, as in timm; projections go with the block that they feed.
 
@@ -308,16 +283,6 @@ def _output_stride(stride: int | None, cifar: bool) -> int:
     return 32 if stride is None else stride * 4 if cifar else stride
 
 
-def _plain(block: type[nn.Module], options: dict[str, Any]) -> type[nn.Module]:
-    """The block class without shortcuts."""
-    if options.get("drop_path_rate"):
-        raise ModelError("drop_path_rate drops a block for its shortcut, and residual=False has none. Leave one out.")
-    for known, plain in ((Bottleneck, PlainBottleneck), (BasicBlock, PlainBasicBlock)):
-        if issubclass(block, known):
-            return plain
-    raise ModelError(f"residual=False is there for timm's BasicBlock and Bottleneck, not for {block.__name__}.")
-
-
 def _take_last_activation(block: nn.Module) -> nn.Module:
     """Take the activation that ends a block out of it; no parameter changes its name."""
     for name in ("act3", "act2", "act"):
@@ -365,9 +330,7 @@ def create_hiresnet(
         ModelError: an option that makes no sense.
     """
     if kwargs.get("feature_cls", "getter") != "getter":
-        raise ModelError(
-            "A HiResNet's sums stand outside its stages; only feature_cls='getter' gives features with them."
-        )
+        raise ModelError("Sums stand outside the stages: only feature_cls='getter' gives features with them.")
     if kwargs.get("pretrained_cfg") is None and get_pretrained_cfg(variant) is None:
         kwargs["pretrained_cfg"] = _cfg(first_conv="conv1.0" if "deep" in kwargs.get("stem_type", "") else "conv1")
     return build_model_with_cfg(

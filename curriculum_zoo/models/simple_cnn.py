@@ -69,9 +69,9 @@ class SimpleCNN(nn.Module):
         self.conv1 = nn.Conv2d(in_chans, 32, 3, padding=1, **placement)
         self.act1 = nn.ReLU(inplace=True)
         self.pool1 = nn.MaxPool2d(2)
-        self.conv2 = nn.Conv2d(32, 64, 3, padding=1, **placement)
-        self.act2 = nn.ReLU(inplace=True)
-        self.pool2 = nn.MaxPool2d(2)
+        self.conv2: nn.Module = nn.Conv2d(32, 64, 3, padding=1, **placement)
+        self.act2: nn.Module = nn.ReLU(inplace=True)
+        self.pool2: nn.Module = nn.MaxPool2d(2)
         self.feature_info = [
             {"num_chs": 32, "reduction": 2, "module": "pool1"},
             {"num_chs": 64, "reduction": 4, "module": "pool2"},
@@ -97,7 +97,6 @@ class SimpleCNN(nn.Module):
         self.act3: nn.Module = nn.ReLU(inplace=True) if pool else nn.Identity()
         self.fc2: nn.Module = nn.Linear(hidden_size, num_classes, **placement) if num_classes else nn.Identity()
 
-    @torch.jit.ignore
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Patterns of parameter names by depth, as in timm.
 
@@ -106,15 +105,17 @@ class SimpleCNN(nn.Module):
         """
         return {"stem": r"^conv1\.", "blocks": [(r"^conv(2)\.", None), (r"^fc1\.", (3,))]}
 
-    @torch.jit.ignore
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Whether training recomputes the second convolution's activations rather than keep them."""
         self.grad_checkpointing = enable
 
-    @torch.jit.ignore
-    def get_classifier(self) -> nn.Module:
-        """The last linear layer."""
-        return self.fc2
+    def get_classifier(self, name_only: bool = False) -> str | nn.Module:
+        """The last linear layer.
+
+        Args:
+            name_only: give its name instead.
+        """
+        return "fc2" if name_only else self.fc2
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Make the last linear layer anew, and with another pooling the first one too.
@@ -182,6 +183,27 @@ class SimpleCNN(nn.Module):
         levels = self._levels(x)
         taken = [levels[index] for index in take]
         return taken if intermediates_only else (levels[-1], taken)
+
+    def prune_intermediate_layers(
+        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """Take away the layers above the features asked for.
+
+        Args:
+            indices: as in `forward_intermediates`.
+            prune_norm: without effect.
+            prune_head: whether to take the linear layers away too.
+
+        Returns:
+            The indices of the features that are kept.
+        """
+        take, last = feature_take_indices(2, indices)
+        if last == 0:
+            self.conv2, self.act2, self.pool2 = nn.Identity(), nn.Identity(), nn.Identity()
+            self.num_features = 32
+        if prune_head or last == 0:
+            self.reset_classifier(0, "")
+        return take
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Features [N, 64, h, w] to logits [N, num_classes].

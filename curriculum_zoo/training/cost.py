@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..curricula import Frozen, Stage
-from ..errors import CurriculumZooError, ModelError
+from ..errors import ModelError
 from .objectives import CrossEntropy
 
 __all__ = ["CostMeter", "peak_memory"]
@@ -72,8 +72,6 @@ class CostMeter:
                     loss, logits = self._objective(model, seen, labels, stage)
                     if loss.requires_grad:
                         loss.backward()
-            except CurriculumZooError:
-                raise
             except Exception as error:  # a network fails in whatever way its layers do
                 raise ModelError(self._refusal(seen, stage, error)) from error
         if logits.shape != (2, self._num_classes):
@@ -92,7 +90,7 @@ class CostMeter:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def peak_memory(device: torch.device) -> int:

@@ -234,6 +234,7 @@ def test_a_stage_that_receives_no_projections_keeps_its_activation():
         ({"side": "left"}, "side='left' is unknown; choose 'output' or 'input' or 'both'"),
         ({"sources": "none"}, "sources='none' is unknown"),
         ({"output_stride": 4}, "output_stride=4 cannot be had; choose 32, 16, 8"),
+        ({"stem_type": "cifar", "stem_width": 15}, "stem_width=15 must be even"),
         ({"residual": False, "drop_path_rate": 0.1}, "drop_path_rate"),
         ({"features_only": True, "feature_cls": "list"}, "feature_cls='getter'"),
     ],

@@ -64,6 +64,18 @@ def test_too_small_images_are_refused_at_run_time_and_when_it_is_made():
         create_model("simple_cnn", img_size=3)
 
 
+def test_first_features_come_without_what_lies_above_them():
+    torch.manual_seed(0)
+    whole = create_model("simple_cnn").eval()
+    torch.manual_seed(0)
+    first = create_model("simple_cnn", features_only=True, out_indices=(0,)).eval()
+    images = torch.randn(2, 3, 32, 32)
+    (expected,) = whole.forward_intermediates(images, [0], intermediates_only=True)
+    (features,) = first(images)
+    assert torch.equal(features, expected)
+    assert {key.split(".")[1] for key in first.state_dict()} == {"conv1"}
+
+
 def test_dropout_acts_in_training_alone():
     torch.manual_seed(0)
     model = create_model("simple_cnn", drop_rate=0.5)

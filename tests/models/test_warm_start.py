@@ -82,9 +82,16 @@ def test_the_twins_weights_come_from_the_hub_too(twin, files, tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("name", "block", "layers", "options"),
     [
-        ("hiresnet34", BasicBlock, (3, 4, 6, 3), {}),
         ("hiresnet50", Bottleneck, (3, 4, 6, 3), {}),
-        ("hiresnext50_32x4d", Bottleneck, (3, 4, 6, 3), {"cardinality": 32, "base_width": 4}),
+        pytest.param("hiresnet34", BasicBlock, (3, 4, 6, 3), {}, marks=pytest.mark.slow),
+        pytest.param("hiresnet101", Bottleneck, (3, 4, 23, 3), {}, marks=pytest.mark.slow),
+        pytest.param(
+            "hiresnext50_32x4d",
+            Bottleneck,
+            (3, 4, 6, 3),
+            {"cardinality": 32, "base_width": 4},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_deeper_twins_give_their_outputs_too(name, block, layers, options, tmp_path):

@@ -174,7 +174,7 @@ train(load_recipe(sys.argv[1]), output=folder, device="cpu", resume=resume, chec
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["trd", "hrt"])
 def test_process_killed_at_random_moments_resumes_to_the_same_bits(recipe, train, tmp_path, name):
-    wanted = recipe({**RECIPES[name], "epochs": 8})
+    wanted = recipe({**RECIPES[name], "epochs": 6})
     train(wanted, "whole")
     wanted.save(tmp_path / "recipe.json")
     generator, kills, returned = random.Random(11), 0, None
@@ -182,7 +182,7 @@ def test_process_killed_at_random_moments_resumes_to_the_same_bits(recipe, train
         command = [sys.executable, "-c", PROGRAM, str(tmp_path / "recipe.json"), str(tmp_path / "killed")]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout.readline() == "training\n"
-            time.sleep(generator.uniform(0.05, 0.6 + 0.2 * kills))
+            time.sleep(generator.uniform(0.05, 0.8 + 0.6 * kills))
             process.send_signal(signal.SIGKILL)
             returned = process.wait()
         assert returned in (0, -signal.SIGKILL)
