@@ -57,7 +57,7 @@ __all__ = ["CurriculumLoader"]
 
 
 class CurriculumLoader:
-    """A training loader whose images are those of a curriculum's stage, while whose epoch lasts the network is in it.
+    """A training loader that shows images as a curriculum's stage has them, and keeps the network in that stage.
 
     Everything else is the inner loader's: ``len``, ``sampler``, ``batch_sampler``, ``dataset``, ``mixup_enabled`` (to
     read and to set), and any other attribute.

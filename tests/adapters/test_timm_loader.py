@@ -1,3 +1,4 @@
+import copy
 from itertools import pairwise
 
 import pytest
@@ -151,6 +152,7 @@ def test_everything_else_is_the_inner_loaders(timm_loader_of):
     assert loader.dataset is inner.dataset
     assert loader.batch_sampler is inner.batch_sampler
     assert loader.random_erasing is None
+    assert copy.copy(loader).dataset is inner.dataset
     assert loader.mixup_enabled
     loader.mixup_enabled = False
     assert not inner.mixup_enabled
