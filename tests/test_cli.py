@@ -254,7 +254,10 @@ def test_data_that_cannot_be_learnt_from_is_refused(bad, capsys, kind, words):
         (["--curriculum", "progressive_sharpening", "--epochs", "4"], ["epochs must be at least 5", "got 4"]),
         (["--curriculum", "trd(participation=2)"], ["participation must be at most 1"]),
         (["--curriculum", "trd(particpation=0.5)"], ["particpation", "'participation'"]),
-        (["--curriculum", "trd(resolution=2,variant=regular)"], ["stage '2 px'", "4×4 px and more", "higher resolution"]),
+        (
+            ["--curriculum", "trd(resolution=2,variant=regular)"],
+            ["stage '2 px'", "4×4 px and more", "higher resolution"],
+        ),
         (["--image-size", "2"], ["simple_cnn", "4 px and more"]),
         (["--model", "timm/test_convnext", "--image-size", "4"], ["4x4 px", "higher resolution"]),
         (["--recipe", "nowhere.json"], ["nowhere.json cannot be read"]),

@@ -41,6 +41,9 @@ from curriculum_zoo.curricula.views import (
 )
 
 SHAPES = ((128, 3, 32, 32), (64, 3, 224, 224))
+SLOW = 10.0
+"""Seconds from which on a first call is figure enough: Kornia's Canny takes most of a minute at 224 px."""
+
 STEPS = {"resnet20_cifar": 0.03, "resnet18_cifar": 0.005}
 
 
@@ -160,21 +163,24 @@ def seconds(call: Callable[[], object], device: torch.device) -> float:
 
 def medians(calls: dict[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, float]:
     """Median seconds of each call, one of each in a round, the order rotating."""
-    for call in calls.values():
-        for _ in range(2):
+    times: dict[str, list[float]] = {}
+    for name, call in calls.items():
+        first = seconds(call, device)
+        times[name] = [first] if first > SLOW else []
+        if not times[name]:
             call()
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    names = list(calls)
-    for round_ in range(repeats):
-        turn = round_ % len(names)
-        for name in names[turn:] + names[:turn]:
+    quick = [name for name, taken in times.items() if not taken]
+    for round_ in range(repeats if quick else 0):
+        turn = round_ % len(quick)
+        for name in quick[turn:] + quick[:turn]:
             times[name].append(seconds(calls[name], device))
     return {name: statistics.median(taken) for name, taken in times.items()}
 
 
 def step_of(name: str, images: Tensor) -> Callable[[], object]:
     """One training step of a network on these images."""
-    model = create_model(name, num_classes=10).to(images.device, memory_format=torch.channels_last).train()
+    model = create_model(name, num_classes=10).train().to(images.device)
+    model = model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
     inputs = images.contiguous(memory_format=torch.channels_last)
     labels = torch.arange(len(images), device=images.device) % 10

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -417,7 +416,6 @@ class Trainer:
         torch.manual_seed(seed)
         if self.mixer is not None:
             np.random.seed(seed % 2**32)  # noqa: NPY002  timm's Mixup draws from it
-            random.seed(seed)
 
     def _reduce(self, value: float) -> float:
         if self.setup.accelerator.num_processes == 1:

@@ -252,6 +252,12 @@ def make_optimizer(model: nn.Module, settings: Optimizer) -> torch.optim.Optimiz
         )
     except (TypeError, ValueError) as error:
         raise RecipeError(f"recipe: optimizer.options do not fit '{settings.name}': {error}") from error
+    except (AssertionError, ImportError, RuntimeError) as error:  # some need a GPU, or a package of their own
+        raise RecipeError(
+            f"recipe: optimizer.name '{settings.name}' cannot be had here: {error}. Use another."
+        ) from error
+    if getattr(optimizer, "is_second_order", False):
+        raise RecipeError(f"recipe: optimizer.name '{settings.name}' needs second derivatives, which are not taken.")
     return optimizer
 
 

@@ -78,6 +78,14 @@ def test_timm_loads_our_folders_by_itself(architecture, tmp_path):
     assert theirs.pretrained_cfg["mean"] == [0.5]
 
 
+def test_timm_loads_the_weights_of_a_run(finished_run):
+    ours, config = load_folder(finished_run / "best")
+    theirs = timm.create_model(f"local-dir:{finished_run / 'best'}", pretrained=True).eval()
+    images = torch.rand(2, *config["pretrained_cfg"]["input_size"])
+    with torch.no_grad():
+        assert torch.equal(theirs(images), ours(images))
+
+
 def test_an_architecture_of_timms_loads_from_timms_own_format(tmp_path):
     ours = create_model("timm/test_resnet", num_classes=3, in_chans=1).eval()
     saved(tmp_path / "weights", "test_resnet", ours)

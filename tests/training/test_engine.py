@@ -304,6 +304,16 @@ def test_a_network_of_timms_trains_and_its_run_loads_back(recipe, train, quadran
     assert measured.scores.loss == pytest.approx(result.test["last"].loss, rel=1e-4)
 
 
+def test_a_run_starts_from_the_weights_of_another(recipe, train, finished_run, quadrants):
+    settings = {"model": f"local-dir:{finished_run / 'best'}", "pretrained": True, "epochs": 1, "normalize": "model"}
+    result = train(recipe({**settings, "optimizer.lr": 1e-9}))
+    started, ended = weights(finished_run, "best"), weights(result.folder)
+    for name in started:
+        torch.testing.assert_close(ended[name], started[name], rtol=1e-4, atol=1e-6)
+    [measured] = evaluate(result.folder, f"npz:{quadrants}", device="cpu")
+    assert measured.scores.top1 > 0.9
+
+
 @pytest.mark.usefixtures("clean_registry")
 def test_a_plain_module_that_was_just_registered_trains_and_loads_back(recipe, train, quadrants):
     @register_model

@@ -33,6 +33,8 @@ from curriculum_zoo.training.setup import make_optimizer, prepare
         ({"curriculum": "trd(scale_batch=true,variant=regular)", "batch_size": 96}, DataError, "one batch of 384"),
         ({"optimizer.name": "adamv"}, RecipeError, "'adamw'"),
         ({"optimizer.options": {"epsilon": 1}}, RecipeError, "optimizer.options .*epsilon"),
+        ({"optimizer.name": "fusedadam"}, RecipeError, "'fusedadam' cannot be had here"),
+        ({"optimizer.name": "adahessian"}, RecipeError, "'adahessian' needs second derivatives"),
         ({"batch_size": 1000}, RecipeError, "batch_size 1000 exceeds the 288"),
         ({"augmentation.cutout": 17}, RecipeError, "cutout must be at most .* 16"),
         ({"augmentation.crop_padding": 16}, RecipeError, "crop_padding must be below"),
