@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..curricula import Frozen, Stage
-from ..errors import ModelError
+from ..errors import ModelError, TrainingError
 from .objectives import CrossEntropy
 
 __all__ = ["CostMeter", "peak_memory"]
@@ -29,16 +29,25 @@ class CostMeter:
         image_size: full side of the images, in pixels.
         num_classes: number of classes.
         objective: the loss that training uses.
+        precision: of forward and backward in training.
     """
 
     def __init__(
-        self, model: nn.Module, *, channels: int, image_size: int, num_classes: int, objective: CrossEntropy
+        self,
+        model: nn.Module,
+        *,
+        channels: int,
+        image_size: int,
+        num_classes: int,
+        objective: CrossEntropy,
+        precision: str = "fp32",
     ) -> None:
         self._model = model
         self._channels = channels
         self._image_size = image_size
         self._num_classes = num_classes
         self._objective = objective
+        self._precision = precision
         self._counted: dict[tuple[int, tuple[Frozen, ...], int | None], int] = {}
 
     def full(self) -> int:
@@ -50,6 +59,7 @@ class CostMeter:
 
         Raises:
             ModelError: the network cannot take the stage's images.
+            TrainingError: it could not learn from them, for the gradients would be wrong.
         """
         key = (stage.pixels(self._image_size), stage.frozen, stage.levels)
         if key not in self._counted:
@@ -64,6 +74,8 @@ class CostMeter:
             )
         labels = torch.arange(2, device=device) % self._num_classes
         model = copy.deepcopy(self._model).train()
+        if device.type == "cpu" and self._precision == "bf16":
+            _refuse_wrong_gradients(model, stage)
         # Counting must not move the generators that training draws from.
         with torch.random.fork_rng(), stage.applied_to(model) as view:
             seen = view(torch.rand(2, self._channels, self._image_size, self._image_size, device=device))
@@ -72,6 +84,8 @@ class CostMeter:
                     loss, logits = self._objective(model, seen, labels, stage)
                     if loss.requires_grad:
                         loss.backward()
+            except TrainingError:
+                raise
             except Exception as error:  # a network fails in whatever way its layers do
                 raise ModelError(self._refusal(seen, stage, error)) from error
         if logits.shape != (2, self._num_classes):
@@ -87,6 +101,28 @@ class CostMeter:
             f"{type(self._model).__name__} cannot train on images of {height}x{width} px with {channels} channels, as "
             f"stage '{stage.name}' shows them ({_first_line(error)}). Choose a higher resolution or another network."
         )
+
+
+def _refuse_wrong_gradients(model: nn.Module, stage: Stage) -> None:
+    """Make the forward pass refuse convolutions whose bf16 weight gradients the CPU computes wrong.
+
+    torch 2.15's CPU kernels leave memory uninitialised in them where an input is smaller than the stride of a kernel
+    larger than one pixel; errors of 1e30 were seen, and smaller ones would go unnoticed.
+    """
+
+    def refuse(convolution: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(convolution, nn.Conv2d)
+        sides = zip(inputs[0].shape[-2:], convolution.stride, convolution.kernel_size, strict=True)
+        if any(side < stride and kernel > 1 for side, stride, kernel in sides):
+            height, width = inputs[0].shape[-2:]
+            raise TrainingError(
+                f"bf16 on the CPU computes wrong gradients in stage '{stage.name}', where a convolution of stride "
+                f"{convolution.stride[0]} sees {height}x{width} px. Use fp32, a higher resolution, or a GPU."
+            )
+
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_pre_hook(refuse)
 
 
 def _first_line(error: Exception) -> str:

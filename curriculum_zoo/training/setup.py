@@ -187,6 +187,7 @@ def prepare(
         image_size=image_set.image_size[0],
         num_classes=len(image_set.classes),
         objective=objective,
+        precision=recipe.precision,
     )
     curriculum.check_image_size(image_set.image_size[0])
     cost.full()

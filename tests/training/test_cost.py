@@ -8,7 +8,7 @@ from torch import nn
 
 from curriculum_zoo.curricula import Frozen, Stage
 from curriculum_zoo.curricula.views import Resize
-from curriculum_zoo.errors import ModelError
+from curriculum_zoo.errors import ModelError, TrainingError
 from curriculum_zoo.training.cost import CostMeter, peak_memory
 from curriculum_zoo.training.objectives import CrossEntropy
 
@@ -66,3 +66,13 @@ def test_what_the_network_cannot_take_is_told_by_stage_and_size():
 def test_peak_memory_of_a_cpu_is_the_processs_in_bytes():
     kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert peak_memory(torch.device("cpu")) == pytest.approx(1024 * kibibytes, rel=0.01)
+
+
+@pytest.mark.parametrize(("side", "stride", "kernel"), [(1, 2, 3), (2, 3, 3), (1, 2, 5)])
+def test_strided_convolutions_that_bf16_gets_wrong_on_the_cpu_are_refused(side, stride, kernel):
+    layers = nn.Conv2d(2, 5, kernel, stride, kernel // 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 3)
+    options = {"channels": 2, "image_size": side, "num_classes": 3, "objective": CrossEntropy()}
+    with pytest.raises(TrainingError, match=rf"stage 'full'.*stride {stride} sees {side}x{side} px\. Use fp32"):
+        CostMeter(nn.Sequential(*layers), precision="bf16", **options).full()
+    CostMeter(nn.Sequential(*layers), precision="fp32", **options).full()
+    CostMeter(nn.Sequential(*layers), precision="bf16", **{**options, "image_size": stride}).full()
