@@ -5,31 +5,21 @@ views, a's before b's; what either freezes is frozen; the optimiser is made anew
 augmentation strengths the stronger holds, of the processing levels the fewer.
 
 ``a > b`` follows on: a plans the first epochs, b the ones after, as if each were a training of its own.
-
-In a string, ``+`` binds closer than ``>``, parentheses group, and ``:`` gives a share of the epochs to what stands
-before it; those without a share divide the rest equally::
-
-    trd(resolution=16, participation=0.3) + progressive_sharpening
-    hrt:0.4 > (trd + progressive_sharpening(kernels=(3, 2, 1)))
-
-Values are numbers, quoted strings or bare words, ``true``, ``false``, ``none``, and tuples in parentheses or brackets.
 """
 
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Any, NoReturn
+from typing import Any
 
 from ..configuration import setting
 from ..errors import CurriculumError
 from .stage import Curriculum, Stage
 from .views import Chain, LowFrequencyCrop, Resize, View, compose
 
-__all__ = ["COMPOSITES", "FollowOn", "Overlay", "follow_on", "overlay", "parse"]
+__all__ = ["COMPOSITES", "FollowOn", "Overlay", "divide", "follow_on", "overlay"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ def create_curriculum(name: str, *, epochs: int, seed: int = 0, **parameters: An
     Args:
         name: a registered name, with parameters in parentheses if wanted: ``"trd"``,
             ``"trd(resolution=16,participation=0.5)"``; or several of them, ``"trd+progressive_sharpening"`` at once and
-            ``"hrt:0.4>trd"`` one after the other, as `curriculum_zoo.curricula.compose` has it.
+            ``"hrt:0.4>trd"`` one after the other, as `curriculum_zoo.curricula.expression` has it.
         epochs: length of the training that it plans.
         seed: seeds whatever it draws.
         **parameters: the curriculum's own, where `name` is that of a single one.
@@ -32,7 +32,7 @@ def create_curriculum(name: str, *, epochs: int, seed: int = 0, **parameters: An
         NameClashError: several distributions claim it.
         PluginError: a plugin fails, or gives something that is no curriculum.
     """
-    from .compose import parse
+    from .expression import parse
 
     if not isinstance(name, str):
         raise CurriculumError(f"create_curriculum takes a name, 'trd' say; got {name!r}")

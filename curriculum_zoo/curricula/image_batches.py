@@ -11,6 +11,11 @@ __all__ = ["check_batch", "like", "on_channels", "working_dtype"]
 
 
 def check_batch(images: Tensor) -> None:
+    """Raise if this is no batch of images.
+
+    Raises:
+        CurriculumError: it is not [N, C, H, W], or not floating point, or empty.
+    """
     if images.ndim != 4 or not images.is_floating_point() or not images.numel():
         raise CurriculumError(
             f"A view takes a batch of images [N, C, H, W], floating point in [0, 1]; got {tuple(images.shape)} of "
@@ -19,6 +24,7 @@ def check_batch(images: Tensor) -> None:
 
 
 def working_dtype(images: Tensor) -> torch.dtype:
+    """What arithmetic on the images is done in: float32, or float64 where they are."""
     return torch.float64 if images.dtype == torch.float64 else torch.float32
 
 

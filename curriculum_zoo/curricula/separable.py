@@ -26,8 +26,34 @@ Interpolation = Literal["bilinear", "bicubic", "area", "nearest"]
 
 
 def blurred(images: Tensor, weights: tuple[float, ...]) -> Tensor:
+    """Images [N, C, H, W] averaged with these weights in both directions, reflected at their borders.
+
+    The weights begin len//2 pixels before each pixel, as OpenCV and SciPy have it.
+    """
     height, width = images.shape[2:]
     return like(_separable(images, _blur_matrix, (weights,), (height, width)).clamp_(0, 1), images)
+
+
+def resampled(images: Tensor, sides: tuple[int, int], interpolation: Interpolation) -> Tensor:
+    """Images [N, C, H, W] with this height and width."""
+    down, right = (n // m if n % m == 0 else 0 for n, m in zip(images.shape[2:], sides, strict=True))
+    if interpolation == "nearest" and down and right:
+        return like(images[:, :, ::down, ::right].clone(), images)
+    return like(_separable(images, *_RESAMPLERS[interpolation], sides).clamp_(0, 1), images)
+
+
+def low_frequencies(images: Tensor, sides: tuple[int, int]) -> Tensor:
+    """The centre of the shifted spectrum of images [N, C, H, W], of this height and width, transformed back.
+
+    Scaled so that the mean stays; what rings over is cut off at 0 and 1. The sides must be below the images' own.
+    """
+    height, width = sides
+    both = _separable(images, _low_pass_matrix, (), sides)
+    # The frequency -n/2 of an even crop lacks its partner n/2, which makes each one-dimensional transform complex, with
+    # an imaginary part of rank one: the last row of each matrix gives it, and the product of two is real.
+    down, right = (1 - 2 * (torch.arange(n, device=both.device) % 2) for n in sides)
+    crop = both[..., :height, :width] - both[..., height:, width:] * (down[:, None] * right)
+    return like(crop.clamp_(0, 1), images)
 
 
 class _Map:
@@ -167,6 +193,11 @@ _RESAMPLERS: dict[str, tuple[Callable[..., Tensor], tuple[Any, ...]]] = {
 
 @cache
 def gaussian_weights(sigma: float) -> tuple[float, ...]:
+    """Weights of a Gaussian, cut off at four standard deviations and adding up to 1; one weight where it does nothing.
+
+    Args:
+        sigma: standard deviation in pixels.
+    """
     radius = int(4 * sigma + 0.5)
     weights = [math.exp(-0.5 * (x / sigma) ** 2) for x in range(-radius, radius + 1)] if radius else [1.0]
     return tuple(weight / sum(weights) for weight in weights)
@@ -178,11 +209,3 @@ def _mirror(length: int, before: int, after: int) -> Tensor:
         return torch.zeros(before + 1 + after, dtype=torch.long)
     index = torch.arange(-before, length + after).remainder(2 * (length - 1))
     return torch.where(index < length, index, 2 * (length - 1) - index)
-
-
-def resampled(images: Tensor, sides: tuple[int, int], interpolation: Interpolation) -> Tensor:
-    """Images with this height and width."""
-    down, right = (n // m if n % m == 0 else 0 for n, m in zip(images.shape[2:], sides, strict=True))
-    if interpolation == "nearest" and down and right:
-        return like(images[:, :, ::down, ::right].clone(), images)
-    return like(_separable(images, *_RESAMPLERS[interpolation], sides).clamp_(0, 1), images)

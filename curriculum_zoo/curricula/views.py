@@ -3,12 +3,6 @@
 A view is called on a batch [N, C, H, W], floating point in [0, 1], and gives such a batch back, of the same dtype and
 memory format; height and width may shrink. Arithmetic is done in float32, in float64 where the batch is. Views are
 frozen dataclasses: equal parameters make equal views.
-
-Blurs, antialiased sizes and low-pass crops are linear and separable, hence two small matrices, one for the rows and one
-for the columns, made once per size. On the CPU that beats every other way at small sides: a 5×5 mean of 128×3×32×32 in
-float32 takes 0.2 ms so, 0.5 ms by shifted sums, 0.7 ms by running sums, 1.3 ms as a depthwise convolution and 2.8 ms by
-``avg_pool2d`` (2 cores with AVX-512). On larger sides the matrices are banded, and only the blocks that hold something
-are multiplied.
 """
 
 from __future__ import annotations
@@ -16,14 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
-from typing import Any, Literal, get_args
+from typing import get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import CurriculumError
+from .edges import canny, sobel
+from .image_batches import check_batch, like, on_channels
+from .separable import Interpolation, blurred, gaussian_weights, low_frequencies, resampled
 
 __all__ = [
     "BoxBlur",
@@ -45,9 +40,6 @@ __all__ = [
 
 View = Callable[[Tensor], Tensor]
 """A batch of images [N, C, H, W], floating point in [0, 1], to such a batch; height and width may shrink."""
-
-Interpolation = Literal["bilinear", "bicubic", "area", "nearest"]
-"""How a smaller image is made: bilinear and bicubic with antialiasing, the mean over areas, or single pixels."""
 
 
 def identity(images: Tensor) -> Tensor:
@@ -144,9 +136,7 @@ class Resize:
         """Resize a batch [N, C, H, W]."""
         check_batch(images)
         sides = _sides(images, self.size, self.multiple, self.enlarge)
-        if sides == images.shape[2:]:
-            return images
-        return resampled(images, sides, self.interpolation)
+        return images if sides == images.shape[2:] else resampled(images, sides, self.interpolation)
 
     def at_full_size(self, full: int) -> Resize:
         """The same view with its size in pixels, for images whose full short side is `full`."""
@@ -204,15 +194,8 @@ class LowFrequencyCrop:
     def __call__(self, images: Tensor) -> Tensor:
         """Reduce a batch [N, C, H, W] to its low frequencies."""
         check_batch(images)
-        height, width = _sides(images, self.size)
-        if (height, width) == images.shape[2:]:
-            return images
-        both = _separable(images, _low_pass_matrix, (), (height, width))
-        # The frequency -n/2 of an even crop lacks its partner n/2, which makes each one-dimensional transform complex,
-        # with an imaginary part of rank one: the last row of each matrix gives it, and the product of two is real.
-        down, right = (1 - 2 * (torch.arange(n, device=both.device) % 2) for n in (height, width))
-        crop = both[..., :height, :width] - both[..., height:, width:] * (down[:, None] * right)
-        return like(crop.clamp_(0, 1), images)
+        sides = _sides(images, self.size)
+        return images if sides == images.shape[2:] else low_frequencies(images, sides)
 
     def at_full_size(self, full: int) -> LowFrequencyCrop:
         """The same view with its size in pixels, for images whose full short side is `full`."""
@@ -230,15 +213,7 @@ class SobelEdges:
     def __call__(self, images: Tensor) -> Tensor:
         """Edges of a batch [N, C, H, W]."""
         check_batch(images)
-        gray = luma(images)
-        # The factor 255 of the published code falls out of the division.
-        gx, gy = _sobel(_bordered(gray))
-        magnitude = gx.square_().addcmul_(gy, gy).sqrt_()
-        largest = magnitude.amax((1, 2), keepdim=True)
-        # Rounding alone gives a flat image gradients of a millionth, which the division would blow up to full edges;
-        # a single step of 8-bit blue, the least edge that a stored image has, is a thousand times as much.
-        edges = magnitude.div_(largest).masked_fill_(largest < _FLAT, 0).clamp_(0, 1)
-        return on_channels(edges, images)
+        return on_channels(sobel(images), images)
 
 
 @dataclass(frozen=True)
@@ -260,7 +235,7 @@ class CannyEdges:
     def __call__(self, images: Tensor) -> Tensor:
         """Edges of a batch [N, C, H, W]."""
         check_batch(images)
-        return on_channels(canny(gray_levels(images), math.floor(self.low), math.floor(self.high)), images)
+        return on_channels(canny(images, math.floor(self.low), math.floor(self.high)), images)
 
 
 @dataclass(frozen=True)

@@ -184,6 +184,20 @@ def test_divided_epochs_add_up_and_miss_no_share_by_more_than_one(epochs, weight
     assert all(abs(part - share * epochs) <= 1 for part, share in zip(parts, shares, strict=True))
 
 
+def test_curricula_are_imported_and_created_without_timm(python):
+    loaded = python(
+        """
+        import json, sys
+        from curriculum_zoo.curricula import create_curriculum, list_curricula
+
+        for name in list_curricula():
+            create_curriculum(name, epochs=20).timeline(32)
+        print(json.dumps([module for module in ("timm", "torchvision", "albumentations") if module in sys.modules]))
+        """
+    )
+    assert loaded == []
+
+
 # Plugins ----------------------------------------------------------------------------------------------------------
 
 

@@ -19,11 +19,11 @@ from curriculum_zoo.evaluation import evaluate
 from curriculum_zoo.evaluation.metrics import collect, score
 from curriculum_zoo.hub.weights import load_folder
 from curriculum_zoo.registry import register_curriculum, register_model
-from curriculum_zoo.training.engine import Trainer
 from curriculum_zoo.training.progress import Reporter
 from curriculum_zoo.training.run_folder import RunFolder
 from curriculum_zoo.training.schedule import share_of_peak
 from curriculum_zoo.training.setup import prepare
+from curriculum_zoo.training.trainer import Trainer
 
 
 def weights(folder, which="last"):
