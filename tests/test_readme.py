@@ -88,7 +88,7 @@ def test_demo_command_shows_both_runs_side_by_side(tmp_path):
     result = run(console("curriculum-zoo demo"), tmp_path)
     assert result.returncode == 0, result.stderr
     rows = [line for line in result.stdout.splitlines() if line.startswith("│")]
-    assert [row.split()[1].partition("(")[0] for row in rows] == ["baseline", "trd"]
+    assert [row.split()[1] for row in rows] == ["baseline", "progressive_resizing"]
     accuracies = [float(re.search(r"([\d.]+)%", row).group(1)) for row in rows]
     assert min(accuracies) > 75
     assert (tmp_path / "runs" / "demo" / "comparison.png").stat().st_size > 10_000

@@ -69,7 +69,8 @@ def evaluate(
         which: which of a run's weights.
         batch_size: images at a time.
         precision: of the forward pass.
-        calibrate: training batches over which BatchNorm's statistics are taken anew at each resolution; 0 for none.
+        calibrate: training batches over which BatchNorm's statistics are taken anew at each resolution, augmented as
+            in training; 0 for none.
         device: ``cpu``, ``cuda``, …; the best there is where None.
 
     Returns:
@@ -93,9 +94,14 @@ def evaluate(
 def _at_resolution(
     subject: Subject, images: ImageSet, resolution: int, *, batch_size: int, precision: str, calibrate: int
 ) -> Evaluation:
-    def batches(pixels: Any, labels: Any, shuffle: bool) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(pixels: Any, labels: Any, training: bool) -> Iterator[tuple[Tensor, Tensor]]:
         loader = ResidentLoader(
-            pixels, labels, batch_size=batch_size, shuffle=shuffle, drop_last=False, device=subject.device
+            pixels,
+            labels,
+            batch_size=batch_size,
+            augmentation=subject.augmentation if training else None,
+            shuffle=training,
+            device=subject.device,
         )
         for some, targets in loader.batches(0):
             yield subject.normalize(_resized(some, resolution)), targets

