@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
+from curriculum_zoo.curricula.timeline import describe
 from curriculum_zoo.curricula.views import (
     BoxBlur,
     CannyEdges,
@@ -314,7 +315,7 @@ def test_views_keep_range_dtype_format_and_their_input(seed, number, count, heig
         assert got.max() <= 1, view
 
 
-@pytest.mark.parametrize("view", VIEWS, ids=repr)
+@pytest.mark.parametrize("view", VIEWS, ids=describe)
 def test_views_keep_channels_last(view):
     images = torch.rand(4, 3, 16, 16).contiguous(memory_format=torch.channels_last)
     got = view(images)
@@ -322,7 +323,7 @@ def test_views_keep_channels_last(view):
     torch.testing.assert_close(got, view(images.contiguous()))
 
 
-@pytest.mark.parametrize("view", VIEWS, ids=repr)
+@pytest.mark.parametrize("view", VIEWS, ids=describe)
 def test_views_keep_black_black_and_white_in_range(view):
     for value in (0.0, 1.0):
         got = view(torch.full((2, 3, 12, 10), value))
@@ -330,14 +331,16 @@ def test_views_keep_black_black_and_white_in_range(view):
         torch.testing.assert_close(got, torch.full_like(got, 0.0 if edges else value), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("view", [view for view in VIEWS if not isinstance(view, Portions | ReducedShare)], ids=repr)
+@pytest.mark.parametrize(
+    "view", [view for view in VIEWS if not isinstance(view, Portions | ReducedShare)], ids=describe
+)
 def test_views_give_each_image_its_own_result_whatever_stands_beside_it(view):
     images = torch.rand(5, 3, 14, 18)
     torch.testing.assert_close(view(images)[2:3], view(images[2:3]), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("view", VIEWS, ids=repr)
+@pytest.mark.parametrize("view", VIEWS, ids=describe)
 def test_views_agree_on_every_device_and_stay_there(view, device):
     images = batch(7, 6, 3, 17, 23, dtype=torch.float32)
     got = view(images.to(device))
@@ -345,7 +348,7 @@ def test_views_agree_on_every_device_and_stay_there(view, device):
     torch.testing.assert_close(got.cpu(), view(images), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("view", VIEWS, ids=repr)
+@pytest.mark.parametrize("view", VIEWS, ids=describe)
 def test_views_are_exact_inside_autocast(view):
     images = torch.rand(2, 3, 16, 16)
     with torch.autocast("cpu", torch.bfloat16):
@@ -353,7 +356,7 @@ def test_views_are_exact_inside_autocast(view):
     assert torch.equal(inside, view(images))
 
 
-@pytest.mark.parametrize("view", VIEWS, ids=repr)
+@pytest.mark.parametrize("view", VIEWS, ids=describe)
 def test_views_made_first_in_inference_mode_serve_training_afterwards(view):
     images = torch.rand(2, 3, 13, 17)
     with torch.inference_mode():
@@ -366,7 +369,9 @@ def test_views_made_first_in_inference_mode_serve_training_afterwards(view):
 @pytest.mark.parametrize(
     "images", [torch.zeros(3, 8, 8), torch.zeros(1, 3, 8, 8, dtype=torch.uint8), torch.zeros(0, 3, 8, 8)]
 )
-@pytest.mark.parametrize("view", [BoxBlur(3), Resize(0.5), SobelEdges(), CannyEdges(), LowFrequencyCrop(0.5)], ids=repr)
+@pytest.mark.parametrize(
+    "view", [BoxBlur(3), Resize(0.5), SobelEdges(), CannyEdges(), LowFrequencyCrop(0.5)], ids=describe
+)
 def test_views_name_what_they_expect_of_a_batch(view, images):
     with pytest.raises(CurriculumError, match=r"takes a batch of images \[N, C, H, W\]"):
         view(images)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curriculum_zoo.training.curves import draw_comparison, draw_curves
+from curriculum_zoo.training.curves import draw_arms, draw_comparison, draw_curves
 
 
 def line(epoch, stage="full", **other):
@@ -25,7 +25,8 @@ def share(image, colour):
     return (np.abs(image - colour).max(axis=2) < 12).mean()
 
 
-BLUE, GREY = (31, 119, 180), (127, 127, 127)
+BLUE, GREY, ORANGE = (31, 119, 180), (127, 127, 127), (255, 127, 14)
+SHADE = (201, 234, 223)  # of the first stage that is not the full image
 
 
 def test_curves_are_drawn_with_stages_shaded(tmp_path):
@@ -36,8 +37,10 @@ def test_curves_are_drawn_with_stages_shaded(tmp_path):
     assert drawn.shape == (720, 840, 3)
     assert share(drawn, BLUE) > 0.001
     assert share(drawn, GREY) > 0.001
-    warm = (drawn[..., 0] - drawn[..., 2] > 8) & (drawn.min(axis=2) > 180)
-    assert warm.mean() > 0.3
+    # Two epochs of five lie under the shade: two fifths of the axes, which fill most of the figure.
+    assert 0.25 < share(drawn, SHADE) < 0.4
+    draw_curves([line(epoch) for epoch in range(5)], path, title="a run")
+    assert share(pixels(path), SHADE) < 0.001
     assert [file.name for file in tmp_path.iterdir()] == ["curves.png"]
 
 
@@ -58,4 +61,14 @@ def test_comparison_draws_every_run(tmp_path):
     drawn = pixels(tmp_path / "both.png")
     assert drawn.shape == (480, 1080, 3)
     assert share(drawn, BLUE) > 0.0003
-    assert share(drawn, (255, 127, 14)) > 0.0003
+    assert share(drawn, ORANGE) > 0.0003
+
+
+def test_arms_are_drawn_as_means_with_their_spread(tmp_path):
+    runs = [[line(epoch, validation_accuracy=0.5 + 0.1 * epoch + shift) for epoch in range(4)] for shift in (-0.1, 0.1)]
+    draw_arms({"wide": runs, "narrow": [run[:4] for run in runs[:1] * 2]}, tmp_path / "arms.png", title="two arms")
+    drawn = pixels(tmp_path / "arms.png")
+    assert share(drawn, BLUE) > 0.0003
+    assert share(drawn, ORANGE) > 0.0003
+    # A fifth of blue over white, between the least and the greatest of the runs that differ.
+    assert share(drawn, (210, 228, 240)) > 0.01
