@@ -167,12 +167,12 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _recipe(options: argparse.Namespace) -> Any:
-    from .training.recipe import Recipe, load_recipe
+    from .training.recipe import Recipe, load_recipe, read_setting
     from .training.run_folder import RunFolder
 
     fields = {field for field, _, _ in _RECIPE_FLAGS.values()}
     settings = {field: value for field, value in vars(options).items() if field in fields}
-    settings |= dict(map(_setting, options.set))
+    settings |= dict(map(read_setting, options.set))
     if options.recipe:
         return load_recipe(options.recipe).changed(settings)
     if options.resume and options.output:
@@ -184,17 +184,6 @@ def _recipe(options: argparse.Namespace) -> Any:
         flags = " and ".join(f"--{name}" for name in missing)
         raise RecipeError(f"{flags} must be given, or a --recipe that says so.")
     return Recipe(model=settings.pop("model"), data=settings.pop("data")).changed(settings)
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    """``field=value``, the value as JSON where it is that, as a plain string where not."""
-    field, equals, value = text.partition("=")
-    if not equals:
-        raise RecipeError(f"--set {text}: expected FIELD=VALUE, as in --set optimizer.momentum=0.8.")
-    try:
-        return field, json.loads(value)
-    except ValueError:
-        return field, value
 
 
 def _add_data_flags(command: argparse.ArgumentParser) -> None:

@@ -23,12 +23,13 @@ import torch
 
 from curriculum_zoo.training import Recipe, load_recipe, train
 from curriculum_zoo.training.curves import draw_arms
+from curriculum_zoo.training.recipe import read_setting
 
 
 def main() -> None:
     options = _options()
     arms = dict(map(_arm, options.arm))
-    recipe = load_recipe(options.recipe).changed(dict(map(_setting, options.set)))
+    recipe = load_recipe(options.recipe).changed(dict(map(read_setting, options.set)))
     results: dict[str, list[dict[str, Any]]] = {label: [] for label in arms}
     for seed in options.seeds:  # seed by seed, so that an unfinished sweep still compares like with like
         for label, settings in arms.items():
@@ -55,17 +56,7 @@ def _arm(text: str) -> tuple[str, dict[str, Any]]:
     label, colon, settings = text.partition(":")
     if not colon:
         raise SystemExit(f"--arm {text}: expected 'LABEL: FIELD=VALUE; …'")
-    return label.strip(), dict(map(_setting, filter(None, (item.strip() for item in settings.split(";")))))
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    field, equals, value = text.partition("=")
-    if not equals:
-        raise SystemExit(f"{text}: expected FIELD=VALUE")
-    try:
-        return field, json.loads(value)
-    except ValueError:
-        return field, value
+    return label.strip(), dict(map(read_setting, filter(None, (item.strip() for item in settings.split(";")))))
 
 
 def _run(recipe: Recipe, folder: Path, options: argparse.Namespace) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -12,6 +14,11 @@ __all__ = ["canny", "sobel"]
 
 _FLAT = 4e-6
 """Largest gradient of an image, in [0, 1] per pixel, that is rounding alone."""
+
+
+_CACHED = 90_000
+"""Pixels of a piece whose many intermediate values stay in a core's cache. Measured on one core: 128 images of 32 px
+take 3.8 ms in two pieces and 5.2 in one; 64 of 224 px take 88 ms in pieces of two images and 194 in one."""
 
 
 def sobel(images: Tensor) -> Tensor:
@@ -70,11 +77,19 @@ def _gray_levels(images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def canny(images: Tensor, low: int, high: int) -> Tensor:
-    """Canny's edges [N, H, W], 0 or 1, of the 8-bit gray images; thresholds on the scale of 8 bits.
+    """Canny's edges [N, H, W], 0 or 1, of the 8-bit gray images; thresholds on the scale of 8 bits."""
+    if images.device.type != "cpu":
+        return _canny(images, low, high)
+    pieces = math.ceil(images[:, 0].numel() / _CACHED)
+    return torch.cat([_canny(piece, low, high) for piece in images.chunk(pieces)])
+
+
+def _canny(images: Tensor, low: int, high: int) -> Tensor:
+    """Canny's edges of a piece of a batch.
 
     Images are bordered by a pixel and laid end to end, so that the neighbour in any direction is a fixed step away and
     all arithmetic runs over one flat array. All numbers are whole, or have few enough bits to be exact in float32.
-    128 images of 32 px take 3 ms on one core; indexed rows of integers took 26 on two.
+    Indexed rows of integers took eight times as long.
     """
     gray = _gray_levels(images)
     n, height, width = gray.shape

@@ -18,7 +18,7 @@ from ..data.augmentation import Augmentation
 from ..errors import RecipeError, UnknownNameError
 from ..registry import closest
 
-__all__ = ["Mixing", "Optimizer", "Recipe", "Schedule", "load_recipe"]
+__all__ = ["Mixing", "Optimizer", "Recipe", "Schedule", "load_recipe", "read_setting"]
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -218,3 +218,18 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     if Path(name_or_path).is_file() or str(name_or_path).endswith(".json"):
         return Recipe.load(name_or_path)
     raise UnknownNameError(f"No recipe file or name '{name_or_path}'. {closest(str(name_or_path), list_recipes())}")
+
+
+def read_setting(text: str) -> tuple[str, Any]:
+    """``field=value`` as `Recipe.changed` takes it: the value as JSON where it is that, as a plain string where not.
+
+    Raises:
+        RecipeError: there is no equals sign.
+    """
+    field, equals, value = text.partition("=")
+    if not equals:
+        raise RecipeError(f"--set {text}: expected FIELD=VALUE, as in --set optimizer.momentum=0.8.")
+    try:
+        return field.strip(), json.loads(value)
+    except ValueError:
+        return field.strip(), value

@@ -6,7 +6,7 @@ import pytest
 
 from curriculum_zoo.catalogue import list_recipes
 from curriculum_zoo.errors import RecipeError, UnknownNameError
-from curriculum_zoo.training.recipe import Mixing, Optimizer, Recipe, Schedule, load_recipe
+from curriculum_zoo.training.recipe import Mixing, Optimizer, Recipe, Schedule, load_recipe, read_setting
 
 
 @pytest.fixture
@@ -92,3 +92,21 @@ def test_learning_rate_follows_the_optimizer_where_none_is_given():
     assert Optimizer(name="sgd").peak_lr == 0.1
     assert Optimizer(name="adamw").peak_lr == 0.001
     assert Optimizer(name="adamw", lr=0.2).peak_lr == 0.2
+
+
+@pytest.mark.parametrize(
+    ("text", "setting"),
+    [
+        ("optimizer.lr=0.5", ("optimizer.lr", 0.5)),
+        ("curriculum=trd(resolution=16)", ("curriculum", "trd(resolution=16)")),
+        ("schedule.milestones=[0.3, 0.6]", ("schedule.milestones", [0.3, 0.6])),
+        ("ema_decay=null", ("ema_decay", None)),
+    ],
+)
+def test_settings_are_json_where_they_can_be(text, setting):
+    assert read_setting(text) == setting
+
+
+def test_setting_without_a_value_is_named():
+    with pytest.raises(RecipeError, match="--set epochs: expected FIELD=VALUE"):
+        read_setting("epochs")
