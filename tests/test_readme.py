@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,8 @@ BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL
 BLOCKS = BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
 SNIPPETS = [text for language, file, text in BLOCKS if language == "python" and not file]
 FILES = {file: text for _, file, text in BLOCKS if file}
-COMMANDS = [line for language, file, text in BLOCKS if language == "bash" and not file for line in text.splitlines()]
+SHELL = "\n".join(text for language, file, text in BLOCKS if language == "bash" and not file).replace("\\\n", " ")
+COMMANDS = [line for line in SHELL.splitlines() if line]
 
 # What the project's own check script runs in a fresh environment before any test: a test of them here would be
 # without the network that they need, or would start itself.
@@ -30,15 +32,15 @@ def console(line):
     """A command line as this interpreter's own installation runs it."""
     program, _, rest = line.partition(" ")
     assert program == "curriculum-zoo", f"the README runs something else than curriculum-zoo: {line}"
-    import shlex
-
     return [sys.executable, "-m", "curriculum_zoo", *shlex.split(rest)]
 
 
 def test_readme_has_blocks_of_every_kind():
+    assert {language for language, _, _ in BLOCKS} == {"bash", "python", "toml"}
     assert len(SNIPPETS) >= 4
     assert set(FILES) == {"dimming/dimming.py", "dimming/pyproject.toml"}
     assert all(command in COMMANDS for command in INSTALLING)
+    assert {line.split()[0] for line in COMMANDS} == {"pip", "curriculum-zoo", "python"}
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
@@ -75,12 +77,25 @@ def test_plugin_of_the_readme_installs_and_works(tmp_path):
 
 @pytest.mark.slow
 def test_shell_blocks_run_one_after_the_other(tmp_path):
-    own = [line for line in COMMANDS if line not in INSTALLING]
+    own = [line for line in COMMANDS if line.startswith("curriculum-zoo")]
     assert len(own) >= 4
     for line in own:
         result = run(console(line), tmp_path)
         assert result.returncode == 0, f"{line}\n{result.stderr}"
     assert (tmp_path / "runs" / "first" / "curves.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_sweep_of_the_results_prints_its_table(tmp_path):
+    (line,) = (line for line in COMMANDS if line.startswith("python tools/sweep.py"))
+    _, script, *arguments = shlex.split(line.replace("--output DIR", f"--output {tmp_path}"))
+    # The images that ship with the package, two seeds and half the epochs, for the table's sake alone.
+    arguments[arguments.index("42,123,3407,7777")] = "42,123"
+    result = run([sys.executable, str(ROOT / script), *arguments, "--set", "data=demo", "--set", "epochs=5"], tmp_path)
+    assert result.returncode == 0, result.stderr
+    rows = [row.split(" | ") for row in result.stdout.splitlines() if row.startswith("| ")]
+    assert [row[0].strip("| ") for row in rows[1:]] == ["baseline", "HRT", "edges only", "fresh optimiser only"]
+    assert all(row[1] == "2" and float(row[3].split(" ± ")[0]) > 50 for row in rows[1:])
 
 
 @pytest.mark.slow

@@ -36,8 +36,9 @@ def main() -> None:
             folder = options.output / f"{re.sub(r'[^a-z0-9]+', '_', label.lower())}-{seed}"
             results[label].append(_run(recipe.changed({**settings, "seed": seed}), folder, options))
     _print_table(results, recipe, options.seeds)
+    data = Path(recipe.data.partition(":")[2]).stem or recipe.data
     curves = {label: [result["metrics"] for result in runs] for label, runs in results.items()}
-    draw_arms(curves, options.output / "curves.png", title=f"{recipe.model} on {recipe.data.partition(':')[0]}")
+    draw_arms(curves, options.output / "curves.png", title=f"{recipe.model} on {data}")
 
 
 def _options() -> argparse.Namespace:
