@@ -4,7 +4,8 @@
 
 All contenders of a row run once in each round, in an order that rotates, so that whatever else the machine does meets
 them all; the figures are medians. At 32 px the table also tells what share a view takes of one training step of
-``resnet20_cifar`` and ``resnet18_cifar`` (forward, backward and SGD, bfloat16 autocast, channels_last). Kornia's column
+``resnet20_cifar`` and ``resnet18_cifar`` (forward, backward and SGD, channels_last; in fp32, the recipes' default,
+or with ``--precision bf16``). Kornia's column
 appears where it is installed. Exit status 1 where a view takes more than 3 % of the one step or 0.5 % of the other.
 """
 
@@ -177,7 +178,7 @@ def medians(calls: dict[str, Callable[[], object]], repeats: int, device: torch.
     return {name: statistics.median(taken) for name, taken in times.items()}
 
 
-def step_of(name: str, images: Tensor) -> Callable[[], object]:
+def step_of(name: str, images: Tensor, precision: str) -> Callable[[], object]:
     """One training step of a network on these images."""
     model = create_model(name, num_classes=10).train().to(images.device)
     model = model.to(memory_format=torch.channels_last)
@@ -187,7 +188,7 @@ def step_of(name: str, images: Tensor) -> Callable[[], object]:
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(images.device.type, torch.bfloat16):
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
             loss = F.cross_entropy(model(inputs), labels)
         loss.backward()
         optimizer.step()
@@ -243,6 +244,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=31, help="rounds at 32 px; a quarter of it at 224 (default: 31)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads (default: all)")
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"), help="of the training steps")
     parser.add_argument("--device", default="cpu", help="device of the images (default: cpu)")
     parser.add_argument("--no-steps", action="store_true", help="leave the training steps out")
     arguments = parser.parse_args()
@@ -256,7 +258,7 @@ def main() -> int:
         repeats = arguments.repeats if small else max(3, arguments.repeats // 4)
         steps: dict[str, float] = {}
         if small and not arguments.no_steps:
-            calls = {name: step_of(name, batch(shape, device)) for name in STEPS}
+            calls = {name: step_of(name, batch(shape, device), arguments.precision) for name in STEPS}
             steps = medians(calls, max(3, arguments.repeats // 6), device)
         within &= compare(shape, repeats, device, steps)
     limits = ", ".join(f"{share:.1%} of {name}" for name, share in STEPS.items())
