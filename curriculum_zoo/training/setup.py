@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -203,7 +203,7 @@ def prepare(
         train_indices=train_indices,
         validation_indices=validation_indices,
         network=network,
-        trained=torch.compile(network) if recipe.compile else network,  # type: ignore[arg-type]
+        trained=cast(nn.Module, torch.compile(network)) if recipe.compile else network,
         average=_make_average(network, recipe.ema_decay),
         curriculum=curriculum,
         objective=objective,
