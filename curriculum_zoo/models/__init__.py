@@ -4,7 +4,15 @@ Importing this registers every network of ours in timm's registry too, so ``timm
 """
 
 from ..catalogue import list_models
-from . import cifar_resnet, hiresnet, simple_cnn
+from . import cifar_resnet, glimpse_baseline, glimpse_pyramid, hiresnet, simple_cnn
 from .factory import create_model
 
-__all__ = ["cifar_resnet", "create_model", "hiresnet", "list_models", "simple_cnn"]
+__all__ = [
+    "cifar_resnet",
+    "create_model",
+    "glimpse_baseline",
+    "glimpse_pyramid",
+    "hiresnet",
+    "list_models",
+    "simple_cnn",
+]
