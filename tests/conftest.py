@@ -138,3 +138,32 @@ def finished_run(quadrants: Path, shared_folder: Callable[..., Path]) -> Path:
         train(recipe, output=folder, device="cpu")
 
     return shared_folder("finished_run", fill)
+
+
+def write_photographs(top: Path, counts: dict[str, int]) -> None:
+    """Folders of JPEG files by class: smooth scenes of the class's colour with some detail, of several sizes."""
+    import numpy as np
+    from PIL import Image
+
+    sizes = ((96, 72), (72, 96), (120, 80))
+    for label, (name, count) in enumerate(counts.items()):
+        (top / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            generator = np.random.default_rng(1000 * label + number)
+            width, height = sizes[(label + number) % len(sizes)]
+            coarse = generator.integers(0, 176, (6, 8, 3))
+            coarse[..., label % 3] += 80
+            scene = Image.fromarray(coarse.astype(np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+            pixels = np.asarray(scene) + generator.normal(0, 6, (height, width, 1))
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(top / name / f"{number:03}.jpg", quality=92)
+
+
+@pytest.fixture(scope="session", name="write_photographs")
+def _write_photographs() -> Callable[[Path, dict[str, int]], None]:
+    return write_photographs
+
+
+@pytest.fixture(scope="session")
+def photographs(shared_folder: Callable[..., Path]) -> Path:
+    """A folder of 3 classes with 10 photographs each, of 72 px and more; not to be written to."""
+    return shared_folder("photographs", lambda folder: write_photographs(folder, {"cat": 10, "dog": 10, "owl": 10}))

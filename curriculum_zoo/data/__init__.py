@@ -11,12 +11,20 @@ if TYPE_CHECKING:
     from .factory import open_dataset as open_dataset
     from .image_file import read_image as read_image
     from .image_set import ImageSet as ImageSet
+    from .photo_loader import PhotoLoader as PhotoLoader
+    from .photo_options import PhotoOptions as PhotoOptions
+    from .photos import PhotoSet as PhotoSet
     from .resident import ResidentLoader as ResidentLoader
+    from .supply import Supply as Supply
 
 _HOMES = {
     "Augmentation": "augmentation",
     "ImageSet": "image_set",
+    "PhotoLoader": "photo_loader",
+    "PhotoOptions": "photo_options",
+    "PhotoSet": "photos",
     "ResidentLoader": "resident",
+    "Supply": "supply",
     "open_dataset": "factory",
     "read_image": "image_file",
 }

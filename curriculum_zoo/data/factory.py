@@ -3,12 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal, overload
 
 from ..errors import CurriculumZooError, DataError
 from ..registry import DATASETS
 from .image_set import ImageSet
+from .photos import PhotoSet
 
 __all__ = ["open_dataset"]
+
+
+@overload
+def open_dataset(
+    spec: str,
+    *,
+    root: str | Path = "data",
+    download: bool = False,
+    image_size: int | None = None,
+    channels: int | None = None,
+    seed: int = 0,
+    resident: Literal[True] = True,
+    on_bad_image: Literal["raise", "skip"] = "raise",
+) -> ImageSet: ...
+
+
+@overload
+def open_dataset(
+    spec: str,
+    *,
+    root: str | Path = "data",
+    download: bool = False,
+    image_size: int | None = None,
+    channels: int | None = None,
+    seed: int = 0,
+    resident: bool | None,
+    on_bad_image: Literal["raise", "skip"] = "raise",
+) -> ImageSet | PhotoSet: ...
 
 
 def open_dataset(
@@ -19,7 +49,9 @@ def open_dataset(
     image_size: int | None = None,
     channels: int | None = None,
     seed: int = 0,
-) -> ImageSet:
+    resident: bool | None = True,
+    on_bad_image: Literal["raise", "skip"] = "raise",
+) -> ImageSet | PhotoSet:
     """Open a data set.
 
     Args:
@@ -31,11 +63,15 @@ def open_dataset(
             where None.
         channels: 1 or 3, to turn RGB into gray or gray into RGB; as the set has it where None.
         seed: cuts a test part off a set that has none of its own.
+        resident: whether image files are decoded into memory now, each as its centre square. False leaves them where
+            they are; None does so where they would take more than `photo_options.RESIDENT_BYTES`. Sets that are no
+            files are always in memory.
+        on_bad_image: of images that are decoded now: ``raise``, or ``skip`` to leave out what cannot be read.
 
     Raises:
         UnknownNameError: no data set of that name.
         NameClashError: several plugins claim the name.
-        PluginError: a plugin fails to load, or returns something that is no `ImageSet`.
+        PluginError: a plugin fails to load, or returns something that is no `ImageSet` or `PhotoSet`.
         DataError: the data is missing, damaged or malformed.
     """
     name, colon, argument = spec.partition(":")
@@ -45,8 +81,8 @@ def open_dataset(
     if channels not in (None, 1, 3):
         raise DataError(f"channels must be 1 (gray) or 3 (RGB), got {channels}.")
     try:
-        opened: ImageSet = entry.build(
-            ImageSet,
+        opened: ImageSet | PhotoSet = entry.build(
+            (ImageSet, PhotoSet),
             argument if colon else None,
             root=Path(root).expanduser(),
             download=download,
@@ -62,4 +98,7 @@ def open_dataset(
         if entry.built_in:
             raise
         raise entry.error(f"fails: {type(error).__name__}: {error}") from error
-    return opened.converted(image_size=image_size, channels=channels)
+    opened = opened.converted(image_size=image_size, channels=channels)
+    if isinstance(opened, ImageSet) or not (opened.fits_memory() if resident is None else resident):
+        return opened
+    return opened.resident(on_bad_image=on_bad_image)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,37 +11,48 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError
-from .image_file import SUFFIXES, image_dimensions, read_image
-from .image_set import ImageSet
-from .memory import available_memory, require_memory
+from .image_file import SUFFIXES, read_image
+from .photos import DEFAULT_SIZE, ImageFiles, PhotoSet
 from .split import stratified_split
 
-__all__ = ["DEFAULT_SIZE", "TEST_SHARE", "folder", "image_files", "read_image"]
+__all__ = [
+    "DEFAULT_SIZE",
+    "TEST_SHARE",
+    "Labelled",
+    "class_folders",
+    "cut_test",
+    "folder",
+    "image_files",
+    "labelled_files",
+    "photo_set",
+    "read_image",
+]
 
 TEST_SHARE = 0.2
 """Part of each class that becomes the test set where the folder has none."""
 
-DEFAULT_SIZE = 224
-"""Side in pixels where none is asked for and the images do not share one."""
-
-_PIECE = 32  # files that a thread decodes before it looks for more
-
 
 @dataclass(frozen=True)
-class _Files:
-    """Image files with the numbers of their classes."""
+class Labelled:
+    """Image files with the numbers of their classes.
 
-    paths: tuple[Path, ...]
+    Attributes:
+        paths: the files, as strings, of which there may be millions.
+        labels: class numbers, one for each.
+    """
+
+    paths: tuple[str, ...]
     labels: npt.NDArray[np.int64]
 
-    def at(self, indices: npt.NDArray[np.int64]) -> _Files:
-        return _Files(tuple(self.paths[index] for index in indices), self.labels[indices])
+    def at(self, indices: npt.NDArray[np.int64]) -> Labelled:
+        """Some of them."""
+        return Labelled(tuple(self.paths[index] for index in indices), self.labels[indices])
 
 
 def folder(
     argument: str | None, *, image_size: int | None = None, channels: int | None = None, seed: int = 0, **_: object
-) -> ImageSet:
-    """A data set from a folder of image files, decoded into memory; mirrored in training where the recipe says so.
+) -> PhotoSet:
+    """A data set from a folder of image files; mirrored in training where the recipe says so.
 
     Two layouts are known. ``DIR/<class>/…``: a fifth of each class, cut off by seed, is the test set. Or
     ``DIR/train/<class>/…`` beside ``DIR/test/<class>/…`` or ``DIR/val/<class>/…``: the latter is the test set;
@@ -50,59 +60,92 @@ def folder(
     names in alphabetical order.
 
     Folders inside a class's folder belong to that class. Hidden files and folders, those whose name begins with two
-    underscores, and files that do not end as image files do (`SUFFIXES`) are passed over. How a file becomes pixels
-    is told by `read_image`. An image that cannot be read is never passed over: it is named, and nothing starts.
+    underscores, and files that do not end as image files do (`SUFFIXES`) are passed over.
 
     Args:
         argument: the folder.
-        image_size: side in pixels that images are brought to; where None, the one that all are square of, or else
-            224.
+        image_size: side in pixels that images are brought to.
         channels: 3 for RGB, which is the default, or 1 for gray.
         seed: cuts the test set off, where the folder has none.
         **_: not used.
 
     Raises:
-        DataError: no such folder, not such a layout, an empty class, unreadable images, or too little memory.
+        DataError: no such folder, not such a layout, or an empty class.
     """
     if not argument:
         raise DataError("The data set folder needs a folder: folder:DIR, as in folder:photographs.")
-    classes, train, test = _find(Path(argument).expanduser(), seed)
-    files = (*train.paths, *test.paths)
-    size = image_size or _common_size(files) or DEFAULT_SIZE
-    images = _decode(files, size, channels or 3)
-    return ImageSet(
+    top = Path(argument).expanduser()
+    classes, train, test = _find(top, seed)
+    return photo_set(
         f"folder:{argument}",
-        images[: len(train.paths)],
-        train.labels,
-        images[len(train.paths) :],
-        test.labels,
-        classes=classes,
-        flip=True,
-        source=f"folder {argument}",
+        top,
+        classes,
+        train,
+        test,
+        image_size=image_size,
+        channels=channels,
+        source=f"folder {top}",
     )
 
 
-def _find(top: Path, seed: int) -> tuple[tuple[str, ...], _Files, _Files]:
+def photo_set(
+    name: str,
+    top: Path,
+    classes: Sequence[str],
+    train: Labelled,
+    test: Labelled,
+    *,
+    image_size: int | None,
+    channels: int | None,
+    source: str,
+) -> PhotoSet:
+    """A set of image files.
+
+    Args:
+        name: what to call it.
+        top: the folder that all files lie in.
+        classes: names by number.
+        train: training images.
+        test: test images.
+        image_size: side in pixels, where somebody asked for one.
+        channels: 1 or 3, where somebody asked for either.
+        source: origin and licence in one line.
+    """
+    images = ImageFiles((*train.paths, *test.paths), top)
+    labels = train.labels, test.labels
+    return PhotoSet(name, images, *labels, tuple(classes), source=source, side=image_size, channels=channels or 3)
+
+
+def cut_test(files: Labelled, classes: Sequence[str], seed: int) -> tuple[Labelled, Labelled]:
+    """Training and test images, where nobody has told them apart: `TEST_SHARE` of each class, by seed.
+
+    Raises:
+        DataError: a class has too few images.
+    """
+    stay, cut = stratified_split(files.labels, TEST_SHARE, seed, classes, purpose="test")
+    return files.at(stay), files.at(cut)
+
+
+def _find(top: Path, seed: int) -> tuple[tuple[str, ...], Labelled, Labelled]:
     """Classes, training files and test files."""
     if not top.is_dir():
         what = "is a file, not a folder" if top.exists() else "does not exist"
         raise DataError(f"{top} {what}. Give a folder that holds one folder of images for each class.")
-    divided = bool((top / "train").is_dir() and _subfolders(top / "train"))
+    divided = bool((top / "train").is_dir() and class_folders(top / "train"))
     base = top / "train" if divided else top
-    classes = tuple(path.name for path in _subfolders(base))
+    classes = tuple(path.name for path in class_folders(base))
     _check_classes(base, classes)
-    files = _list(base, classes)
+    files = labelled_files(base, classes)
     _check_filled(base, classes, files)
     test = _test_folder(top, classes) if divided else None
     if test is not None:
-        tested = _list(test, classes)
+        tested = labelled_files(test, classes)
         if not tested.paths:
             raise DataError(
                 f"{test} has no images. Put test images there, or delete it to have some cut off the others."
             )
         return classes, files, tested
-    stay, cut = stratified_split(files.labels, TEST_SHARE, seed, classes, purpose="test")
-    return classes, files.at(stay), files.at(cut)
+    return classes, *cut_test(files, classes, seed)
 
 
 def _check_classes(base: Path, classes: Sequence[str]) -> None:
@@ -117,7 +160,7 @@ def _check_classes(base: Path, classes: Sequence[str]) -> None:
         )
 
 
-def _check_filled(base: Path, classes: Sequence[str], files: _Files) -> None:
+def _check_filled(base: Path, classes: Sequence[str], files: Labelled) -> None:
     empty = [name for label, name in enumerate(classes) if not (files.labels == label).any()]
     if empty:
         endings = ", ".join(sorted(SUFFIXES))
@@ -131,7 +174,7 @@ def _test_folder(top: Path, classes: Sequence[str]) -> Path | None:
     """The folder that holds the test images by class; None where there is neither ``test`` nor ``val``."""
     candidates = [path for path in (top / "test", top / "val") if path.is_dir()]
     for path in candidates:
-        found = {folder.name for folder in _subfolders(path)}
+        found = {folder.name for folder in class_folders(path)}
         if found & set(classes):
             unknown = sorted(found - set(classes))
             if unknown:
@@ -148,15 +191,21 @@ def _test_folder(top: Path, classes: Sequence[str]) -> Path | None:
     return None
 
 
-def _list(base: Path, classes: Sequence[str]) -> _Files:
-    """Every image file of every class."""
-    paths: list[Path] = []
+def labelled_files(base: Path, classes: Sequence[str]) -> Labelled:
+    """Every image file of every class.
+
+    Args:
+        base: the folder of the classes' folders.
+        classes: the folders' names; their places are the class numbers.
+    """
+    paths: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        found = sorted(image_files(base / name)) if (base / name).is_dir() else []  # no test images of that class
+        # There may be no test images of a class. The order is that of paths, folder by folder.
+        found = sorted(_walk(base / name), key=lambda path: path.split(os.sep)) if (base / name).is_dir() else []
         paths += found
         labels += [label] * len(found)
-    return _Files(tuple(paths), np.array(labels, dtype=np.int64))
+    return Labelled(tuple(paths), np.array(labels, dtype=np.int64))
 
 
 def image_files(top: Path) -> Iterator[Path]:
@@ -165,6 +214,11 @@ def image_files(top: Path) -> Iterator[Path]:
     Raises:
         OSError: a folder that may not be read.
     """
+    yield from map(Path, _walk(top))
+
+
+def _walk(top: Path) -> Iterator[str]:
+    """The paths of `image_files`."""
 
     def refuse(error: OSError) -> None:
         raise error
@@ -176,70 +230,20 @@ def image_files(top: Path) -> Iterator[Path]:
         if real in visited:  # a link that leads back up
             continue
         visited.add(real)
-        yield from (Path(place, name) for name in names if _counts(name) and Path(name).suffix.lower() in SUFFIXES)
+        yield from (os.path.join(place, name) for name in names if _counts(name) and _suffix(name) in SUFFIXES)
 
 
-def _subfolders(path: Path) -> list[Path]:
+def class_folders(path: Path) -> list[Path]:
+    """The folders in a folder that may be classes, in alphabetical order."""
     return sorted(entry for entry in path.iterdir() if entry.is_dir() and _counts(entry.name))
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
 
 
 def _counts(name: str) -> bool:
     return not name.startswith((".", "__"))
-
-
-def _common_size(files: Sequence[Path]) -> int | None:
-    """The side that all images are square of, if they are."""
-    common: tuple[int, int] | None = None
-    for path in files:
-        size = image_dimensions(path)
-        if size is not None and size != (common or (size[0], size[0])):
-            return None
-        common = size or common
-    return common[0] if common else None
-
-
-def _decode(files: Sequence[Path], size: int, channels: int) -> npt.NDArray[np.uint8]:
-    """All images as uint8 [N, size, size, channels]."""
-    _require_memory(len(files), size, channels)
-    images = np.empty((len(files), size, size, channels), dtype=np.uint8)
-
-    def decode(start: int) -> list[DataError]:
-        failures = []
-        for index in range(start, min(start + _PIECE, len(files))):
-            try:
-                images[index] = read_image(files[index], image_size=size, channels=channels)
-            except DataError as error:
-                failures.append(error)
-        return failures
-
-    with ThreadPoolExecutor(_processors()) as pool:
-        pieces = list(pool.map(decode, range(0, len(files), _PIECE)))
-    failures = [error for piece in pieces for error in piece]
-    if len(failures) == 1:
-        raise failures[0]
-    if failures:
-        raise DataError(
-            f"{len(failures):,} of {len(files):,} images cannot be used. {' '.join(map(str, failures[:3]))}"
-            + (f" And {len(failures) - 3:,} more." if len(failures) > 3 else "")
-        )
-    return images
-
-
-def _require_memory(count: int, size: int, channels: int) -> None:
-    available = available_memory() or 0
-    largest = int((available / (count * channels)) ** 0.5)
-    require_memory(
-        count * size * size * channels,
-        f"{count:,} images of {size} × {size} pixels in {channels} channel(s)",
-        f"Take image_size={largest} or smaller, or fewer images.",
-    )
-
-
-def _processors() -> int:
-    """How many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _some(names: Sequence[str]) -> str:

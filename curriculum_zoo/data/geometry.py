@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
+from torch import Tensor
 from torch.nn import functional
 
 from .memory import require_memory
 
-__all__ = ["convert_channels", "fit", "resize_images"]
+__all__ = ["convert_channels", "convert_drawn", "fit", "resize_images"]
 
 Images = npt.NDArray[np.uint8]
 
@@ -57,6 +58,30 @@ def resize_images(images: Images, image_size: int) -> Images:
     return resized
 
 
+def resize_region(pixels: Images, size: tuple[int, int], resampling: str = "bilinear") -> Images:
+    """One image, or a part of one, at another size, antialiased.
+
+    Args:
+        pixels: uint8 [H, W, C], as rows of any array; a copy is made where nothing changes.
+        size: width and height in pixels.
+        resampling: ``bilinear``, ``bicubic``, or another of Pillow's filters by its name in lower case.
+
+    Returns:
+        uint8 [height, width, C].
+    """
+    width, height = size
+    if pixels.shape[:2] == (height, width):
+        return np.ascontiguousarray(pixels)
+    if resampling not in ("bilinear", "bicubic"):
+        image = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
+        resized = np.asarray(image.resize(size, Image.Resampling[resampling.upper()]))
+        return resized if resized.ndim == 3 else resized[:, :, None]
+    # Pillow's values up to rounding, at a third of the time.
+    planes = torch.from_numpy(np.ascontiguousarray(pixels))[None].permute(0, 3, 1, 2)
+    smaller = functional.interpolate(planes, size=(height, width), mode=resampling, antialias=True)
+    return np.ascontiguousarray(smaller[0].permute(1, 2, 0).numpy())
+
+
 def convert_channels(images: Images, channels: int) -> Images:
     """Gray images repeated on three channels, or RGB ones as their luma; the same array where nothing changes.
 
@@ -76,3 +101,26 @@ def convert_channels(images: Images, channels: int) -> Images:
         red, green, blue = np.moveaxis(images[start : start + 256].astype(np.uint32), -1, 0)
         gray[start : start + 256, ..., 0] = (19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16
     return gray
+
+
+def convert_drawn(images: Tensor, image_size: int | None, channels: int | None) -> Tensor:
+    """What `resize_images` and `convert_channels` do, for images that are drawn on a device.
+
+    Args:
+        images: uint8 [N, H, W, C].
+        image_size: side in pixels; None leaves the size.
+        channels: 1 or 3; None leaves the channels.
+    """
+    if channels == 1 and images.shape[3] == 3:
+        red, green, blue = images.int().unbind(3)
+        images = ((19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16).to(torch.uint8).unsqueeze(3)
+    if image_size is not None and images.shape[1:3] != (image_size, image_size):
+        side = min(images.shape[1:3])
+        top, left = (images.shape[1] - side) // 2, (images.shape[2] - side) // 2
+        planes = images[:, top : top + side, left : left + side].permute(0, 3, 1, 2).float()
+        # In float on every device: only the CPU resamples bytes, and it rounds on the way.
+        smaller = functional.interpolate(planes, size=(image_size, image_size), mode="bilinear", antialias=True)
+        images = smaller.round_().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    if channels == 3 and images.shape[3] == 1:
+        images = images.expand(-1, -1, -1, 3).contiguous()
+    return images

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from ..errors import DataError
-from .geometry import convert_channels, resize_images
+from .draws import image_seeds
+from .geometry import convert_channels, convert_drawn, resize_images
+from .normalize import mean_std
 from .split import stratified_split
 
-__all__ = ["ImageSet", "checked_images", "checked_labels"]
+__all__ = ["ImageSet", "Render", "checked_images", "checked_labels"]
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
+
+Render = Callable[[Tensor, Tensor], Tensor]
+"""Draws images anew at every load: stored ones, uint8 [n, H, W, C], and seeds, int64 [n], one for each image, become
+what is seen, uint8 [n, h, w, c], of one size, on the same device.
+
+An image is drawn from its own pixels and its own seed alone (`curriculum_zoo.data.draws` makes random numbers from
+seeds), so that it does not depend on the batch that it comes in; and without waiting for the device.
+"""
+
+_SAMPLE = 64  # images drawn for the fingerprint
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +49,9 @@ class ImageSet:
         classes: the classes' names, by number; at least two.
         flip: whether a mirrored image still shows its class: true of most photographs, false of digits.
         source: origin and licence in one line.
+        render: draws the images anew at every load, on the device, after flips and crops; see `Render`. The size and
+            channels of the set are those of what it draws. None where images are seen as they are stored.
+        skipped: names of images that were left out because they cannot be read, with the reason.
 
     Raises:
         DataError: arrays of the wrong type or shape, labels that name no class, fewer than two classes to learn.
@@ -46,6 +65,8 @@ class ImageSet:
     classes: tuple[str, ...]
     flip: bool = False
     source: str = ""
+    render: Render | None = field(default=None, repr=False)
+    skipped: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
@@ -78,16 +99,43 @@ class ImageSet:
                 f"{self.name}: training images are {_size(train)} and test images {_size(test)} (height × width × "
                 "channels). Bring both to the same size and channels."
             )
+        _ = self._seen
+
+    @cached_property
+    def _seen(self) -> tuple[int, int, int]:
+        """Height, width and channels of the images as they are seen."""
+        if self.render is None:
+            return self.train_images.shape[1:]
+        if not callable(self.render):
+            raise DataError(f"{self.name}: render is {_a(self.render)}. It must be a function of images and seeds.")
+        images, seeds = self.train_images[:2], image_seeds(2)
+        drawn, alone = self._drawn(images, seeds), self._drawn(images[1:], seeds[1:])
+        if drawn.dtype != torch.uint8 or drawn.ndim != 4 or len(drawn) != 2:
+            raise DataError(
+                f"{self.name}: render made {drawn.dtype} {list(drawn.shape)} of two images. It must return uint8 "
+                "[n, height, width, channels] for n images."
+            )
+        if drawn[1:].shape != alone.shape or (drawn[1:].int() - alone.int()).abs().max() > 1:  # 1 may be rounding
+            raise DataError(
+                f"{self.name}: render draws an image differently in another batch. It must take all that is random "
+                "from the image's own seed, as curriculum_zoo.data.draws does."
+            )
+        return drawn.shape[1], drawn.shape[2], drawn.shape[3]
+
+    def _drawn(self, images: Images, seeds: Tensor) -> Tensor:
+        """Stored images as they are seen under those seeds."""
+        stored = torch.from_numpy(images)
+        return stored if self.render is None else self.render(stored, seeds)
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """Height and width of the images, in pixels."""
-        return self.train_images.shape[1], self.train_images.shape[2]
+        """Height and width of the images as they are seen, in pixels."""
+        return self._seen[0], self._seen[1]
 
     @property
     def channels(self) -> int:
         """Channels of the images: 1 for gray, 3 for RGB."""
-        return self.train_images.shape[3]
+        return self._seen[2]
 
     @property
     def num_classes(self) -> int:
@@ -96,33 +144,40 @@ class ImageSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over shapes, labels and pixels, in hexadecimal: equal for equal data, wherever it came from."""
+        """SHA-256 over shapes, labels and pixels, in hexadecimal: equal for equal data, wherever it came from.
+
+        Where images are drawn, over some drawings too.
+        """
         digest = hashlib.sha256()
         for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(array.data)
+        if self.render is not None:
+            sample = self._drawn(self.train_images[:_SAMPLE], image_seeds(len(self.train_images))[:_SAMPLE]).numpy()
+            digest.update(f"{sample.shape}".encode())
+            digest.update(sample.tobytes())
         return digest.hexdigest()
 
     def split(self, validation: float, seed: int) -> tuple[Labels, Labels]:
         """Cut a validation part off the training images, class by class; pure in its arguments.
 
         Args:
-            validation: its share of each class, from 0 to below 1; at least one image a class where above 0.
+            validation: its share of each class, from 0 to below 1, or a whole number of images in all; at least one
+                image a class where above 0.
             seed: says which images.
 
         Returns:
             Indices of the images to train on and of those to validate on, both ascending.
 
         Raises:
-            DataError: a class would be left without an image, or the share is out of range.
+            DataError: a class would be left without an image, or it is neither a share nor a number of images.
         """
         return stratified_split(self.train_labels, validation, seed, self.classes)
 
     def mean_std(self, indices: npt.ArrayLike | None = None) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each channel over training images, for pixels in [0, 1].
 
-        Exact up to the last rounding, since computed from counts of the 256 values. A channel that is constant gets
-        the deviation 1, so that normalisation leaves it finite.
+        Where images are drawn, of one drawing of each, which is the same at every call.
 
         Args:
             indices: which training images; all of them where None.
@@ -130,17 +185,14 @@ class ImageSet:
         chosen = np.arange(len(self.train_images)) if indices is None else np.asarray(indices, dtype=np.int64)
         if not len(chosen):
             raise DataError(f"{self.name}: mean and deviation of no images. Pass at least one index.")
-        counts = np.zeros((self.channels, 256), dtype=np.int64)
-        for start in range(0, len(chosen), 256):  # small pieces: bincount makes 64-bit integers of its input
-            piece = self.train_images[chosen[start : start + 256]]
-            for channel in range(self.channels):
-                counts[channel] += np.bincount(piece[..., channel].ravel(), minlength=256)
-        values = np.arange(256) / 255
-        weights = counts / counts.sum(axis=1, keepdims=True)
-        mean = weights @ values
-        std = np.sqrt((weights * (values - mean[:, None]) ** 2).sum(axis=1))
-        std[(counts > 0).sum(axis=1) == 1] = 1.0
-        return tuple(mean.tolist()), tuple(std.tolist())
+        return mean_std(self._pieces(chosen))
+
+    def _pieces(self, chosen: Labels) -> Iterator[Images]:
+        """Training images as they are seen; few at a time, since bincount makes 64-bit integers of its input."""
+        seeds = image_seeds(len(self.train_images))
+        for start in range(0, len(chosen), 256):
+            indices = chosen[start : start + 256]
+            yield self._drawn(self.train_images[indices], seeds[indices]).numpy()
 
     def converted(self, *, image_size: int | None = None, channels: int | None = None) -> ImageSet:
         """The same images at another size or with other channels; the set itself where nothing differs.
@@ -160,10 +212,21 @@ class ImageSet:
                 f"{self.name} has images of {self.channels} channel(s), which cannot be turned into {channels}. "
                 "Gray (1) and RGB (3) turn into each other; anything else must be stored as wanted."
             )
+        if self.render is not None:
+            if self._seen == (*((image_size,) * 2 if image_size else self.image_size), channels or self.channels):
+                return self
+            convert = functools.partial(_drawn_and_converted, self.render, image_size, channels)
+            return dataclasses.replace(self, render=convert)
         train, test = (_converted(images, image_size, channels) for images in (self.train_images, self.test_images))
         if train is self.train_images and test is self.test_images:
             return self
         return dataclasses.replace(self, train_images=train, test_images=test)
+
+
+def _drawn_and_converted(
+    render: Render, image_size: int | None, channels: int | None, images: Tensor, seeds: Tensor
+) -> Tensor:
+    return convert_drawn(render(images, seeds), image_size, channels)
 
 
 def checked_images(images: object, what: str) -> Images:

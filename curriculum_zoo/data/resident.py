@@ -13,11 +13,13 @@ from torch import Tensor
 from ..errors import DataError
 from ..seeding import derive_seed
 from .augmentation import Augmentation
+from .draws import image_seeds
+from .image_set import Render
 from .memory import require_memory
 
 __all__ = ["ResidentLoader"]
 
-_ORDER, _DRAWS = 0, 1  # which of an epoch's random streams
+_ORDER, _DRAWS, _SHUFFLED, _IN_ORDER = range(4)  # which of an epoch's random streams
 
 
 class ResidentLoader:
@@ -40,6 +42,9 @@ class ResidentLoader:
         rank: number of this process.
         world_size: number of processes.
         channels_last: whether batches are laid out channels last in memory (their shape is [n, C, H, W] either way).
+        render: draws each image anew, after the augmentation; see `ImageSet`. Drawings are pure functions of `seed`,
+            the epoch and the place in its order, whatever the batch size; without `shuffle`, of `seed`, the epoch and
+            the image: fixed for evaluation, with other drawings to be had as other epochs. The two never coincide.
 
     Raises:
         DataError: not a single batch, a batch that the processes cannot share evenly, too little memory.
@@ -60,6 +65,7 @@ class ResidentLoader:
         rank: int = 0,
         world_size: int = 1,
         channels_last: bool = True,
+        render: Render | None = None,
     ) -> None:
         self.augmentation = augmentation or Augmentation()
         self.batch_size = batch_size
@@ -70,6 +76,7 @@ class ResidentLoader:
         self.rank = rank
         self.world_size = world_size
         self.channels_last = channels_last
+        self.render = render
         images, labels = torch.as_tensor(images), torch.as_tensor(labels)
         if images.dtype != torch.uint8:
             raise DataError(f"Images must be uint8, from 0 to 255; got {images.dtype}.")
@@ -104,12 +111,15 @@ class ResidentLoader:
         """
         order = self._order(epoch)
         draws = self._draws(epoch)
+        seeds = self._seeds(epoch)
         for step in range(start, self.steps):
             first = step * self.batch_size
             size = min(self.batch_size, self.count - first)
             mine = slice(first + size * self.rank // self.world_size, first + size * (self.rank + 1) // self.world_size)
             chosen = mine if order is None else order[mine]
-            yield self._to_float(self._pick(chosen, None if draws is None else draws[mine])), self._labels[chosen]
+            images = self._pick(chosen, None if draws is None else draws[mine])
+            drawn = self._drawn(images, None if seeds is None else seeds[mine])
+            yield self._to_float(drawn), self._labels[chosen]
 
     def with_batch_size(self, batch_size: int) -> ResidentLoader:
         """A loader like this one with batches of another size, on the same images in the same memory.
@@ -182,6 +192,13 @@ class ResidentLoader:
         generator = torch.Generator().manual_seed(derive_seed(self.seed, epoch, _DRAWS))
         return torch.rand(self.count, 5, generator=generator).to(self.device)
 
+    def _seeds(self, epoch: int) -> Tensor | None:
+        """Seeds of the drawings, one for each place in the epoch's order."""
+        if self.render is None:
+            return None
+        # Streams of their own, so that nothing is evaluated on the very noise that it was trained on.
+        return image_seeds(self.count, self.seed, epoch, _SHUFFLED if self.shuffle else _IN_ORDER).to(self.device)
+
     def _pick(self, chosen: Tensor | slice, draws: Tensor | None) -> Tensor:
         """Images by number, augmented as the draws say: uint8 [n, H, W, C]."""
         if draws is None or isinstance(chosen, slice):
@@ -205,6 +222,15 @@ class ResidentLoader:
             source.masked_fill_(inside_y[:, :, None] & inside_x[:, None, :], len(self._images) - 1)
         picked = self._images.index_select(0, source.view(-1))
         return picked.view(len(draws), self.height, self.width, self.channels)
+
+    def _drawn(self, images: Tensor, seeds: Tensor | None) -> Tensor:
+        """Images as `render` draws them, where there is one: uint8 [n, h, w, c]."""
+        if self.render is None or seeds is None:
+            return images
+        if len(images):
+            return self.render(images, seeds)
+        # A process's share of a last batch may be empty; a black image tells of what shape nothing is.
+        return self.render(images.new_zeros(1, *images.shape[1:]), seeds.new_zeros(1))[:0]
 
     def _to_float(self, images: Tensor) -> Tensor:
         """Bytes [n, H, W, C] to float32 [n, C, H, W] in [0, 1]."""

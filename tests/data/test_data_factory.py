@@ -52,7 +52,7 @@ def test_what_a_set_does_not_convert_is_converted():
 @pytest.mark.usefixtures("session")
 def test_a_plugin_that_returns_something_else_is_named():
     register_dataset(lambda argument, **settings: [1, 2], name="wrong")
-    with pytest.raises(PluginError, match=r"dataset 'wrong'.*returned a.*list.*ImageSet is due"):
+    with pytest.raises(PluginError, match=r"dataset 'wrong'.*returned a.*list.*ImageSet or a .*PhotoSet is due"):
         open_dataset("wrong")
 
 

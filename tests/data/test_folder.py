@@ -232,7 +232,7 @@ def test_images_that_do_not_fit_memory_are_refused_before_they_are_read(tmp_path
     fill(tmp_path, {"red": 5, "blue": 5})
     for path in (tmp_path / "red").iterdir():
         path.write_bytes(b"")  # would be refused, if it were read
-    for module in ("memory", "folder"):
+    for module in ("memory", "photos"):
         monkeypatch.setattr(f"curriculum_zoo.data.{module}.available_memory", lambda: 1_000_000)
     with pytest.raises(
         DataError,

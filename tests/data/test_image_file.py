@@ -2,14 +2,17 @@
 
 import io
 import os
+import sys
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
 
 from curriculum_zoo.data import read_image
-from curriculum_zoo.data.image_file import image_dimensions
+from curriculum_zoo.data.image_file import ImageReader, image_dimensions
 from curriculum_zoo.errors import DataError
 
 
@@ -251,3 +254,88 @@ def test_files_are_closed_again(tmp_path):
         with pytest.raises(DataError):
             read_image(tmp_path / "b.png", image_size=8)
     assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def reader_of(image, path, **options):
+    image.save(path, **options)
+    return ImageReader(path.read_bytes(), str(path))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_region_is_that_of_the_upright_image(orientation, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"quality": 95, "subsampling": 0, "exif": exif}
+    reader = reader_of(picture((64, 48)), tmp_path / "a.jpg", **options)
+    upright = ImageOps.exif_transpose(Image.open(tmp_path / "a.jpg"))
+    assert reader.size == upright.size
+    box = (10, 4, 34, 28)
+    for size in ((24, 24), (12, 12), (30, 18)):  # as it is, from a half, enlarged and squeezed
+        expected = upright.resize(size, Image.Resampling.BILINEAR, box=box)
+        assert difference(reader.region(box, size), expected) <= 8
+
+
+@pytest.mark.parametrize("reduction", [1, 2, 4, 8])
+def test_reduced_decoding_gives_the_pixels_of_pillows(reduction, tmp_path):
+    picture((160, 120)).save(tmp_path / "a.jpg", quality=90)
+    side = 96 // reduction
+    region = ImageReader((tmp_path / "a.jpg").read_bytes(), "a").region((0, 0, 96, 96), (side, side))
+    with Image.open(tmp_path / "a.jpg") as image:
+        image.draft("RGB", (160 // reduction, 120 // reduction))
+        assert image.size == (160 // reduction, 120 // reduction)
+        expected = image.crop((0, 0, side, side))
+        assert difference(region, expected) == 0
+
+
+def test_without_opencv_pillow_decodes_the_same(tmp_path, monkeypatch):
+    reader = reader_of(picture((64, 48)), tmp_path / "a.jpg", quality=95, subsampling=0)
+    by_opencv = reader.region((8, 8, 40, 40), (32, 32))
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    assert (reader.region((8, 8, 40, 40), (32, 32)) == by_opencv).all()
+
+
+def test_what_opencv_does_not_take_goes_through_pillow(tmp_path):
+    box = (0, 0, 24, 24)
+    for mode in ("CMYK", "L"):
+        image = picture((24, 24)).convert(mode)
+        pixels = reader_of(image, tmp_path / "a.jpg", quality=95, subsampling=0).region(box, (24, 24))
+        assert difference(pixels, image.convert("RGB")) <= 8
+    pixels = reader_of(picture((24, 24)), tmp_path / "a.png").region(box, (24, 24))
+    assert difference(pixels, picture((24, 24))) == 0
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.9, 0.999])
+def test_a_region_of_a_truncated_jpeg_is_refused_whatever_opencv_says(share, tmp_path):
+    thumbnail = io.BytesIO()
+    picture((16, 12)).save(thumbnail, "JPEG")
+    picture((160, 120)).save(tmp_path / "a.jpg", quality=90, exif=b"Exif\0\0" + thumbnail.getvalue())
+    content = (tmp_path / "a.jpg").read_bytes()
+    with pytest.raises(DataError, match=r"^a\.jpg (cannot be read|is not an image)"):
+        ImageReader(content[: int(share * len(content))], "a.jpg").region((0, 0, 8, 8), (8, 8))
+
+
+@settings(max_examples=40)
+@given(data=st.data())
+def test_every_region_has_the_size_asked_for_and_the_pixels_of_that_place(data):
+    width, height = (data.draw(st.integers(1, 90), label=side) for side in ("width", "height"))
+    left = data.draw(st.integers(0, width - 1), label="left")
+    top = data.draw(st.integers(0, height - 1), label="top")
+    right = data.draw(st.integers(left + 1, width), label="right")
+    bottom = data.draw(st.integers(top + 1, height), label="bottom")
+    size = data.draw(st.tuples(st.integers(1, 40), st.integers(1, 40)), label="size")
+    shrinkage = data.draw(st.sampled_from((1.0, 2.0, 3.7)), label="shrinkage")
+    buffer = io.BytesIO()
+    image = picture((width, height))
+    image.save(buffer, "JPEG", quality=95, subsampling=0)
+    region = ImageReader(buffer.getvalue(), "a").region((left, top, right, bottom), size, shrinkage=shrinkage)
+    assert region.shape == (size[1], size[0], 3)
+    mean = np.asarray(image)[top:bottom, left:right].reshape(-1, 3).mean(0)
+    step = 255 / max(1, min(width, height) - 1)  # how much a pixel differs from its neighbour
+    assert np.abs(region.reshape(-1, 3).mean(0) - mean).max() <= 8 + 3 * shrinkage * step
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.jpg")
+    with pytest.raises(DataError, match=r"a\.jpg is a pipe or a device, not a file"):
+        read_image(tmp_path / "a.jpg", image_size=8)
+    assert image_dimensions(tmp_path / "a.jpg") is None

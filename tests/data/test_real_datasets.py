@@ -1,12 +1,14 @@
 """Real data sets, read whole; the folder that holds them stands in CURRICULUM_ZOO_TEST_DATA."""
 
 import os
+import resource
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from curriculum_zoo.data import Augmentation, ResidentLoader, open_dataset
+from curriculum_zoo.data import Augmentation, ResidentLoader, Supply, open_dataset
+from curriculum_zoo.data.grass import grass
 
 pytestmark = pytest.mark.data
 
@@ -45,6 +47,25 @@ def test_mnist_is_read_through_torchvision(root):
     assert open_dataset("mnist", root=root, image_size=32, channels=3).train_images.shape == (60000, 32, 32, 3)
 
 
+def test_mnist_on_canvases_has_the_papers_parts_and_statistics(root):
+    plain, noisy, textured = (
+        open_dataset(f"mnist_canvas:{name}", root=root) for name in ("plain", "noisy", "textured")
+    )
+    mnist = open_dataset("mnist", root=root)
+    for canvas in (plain, noisy, textured):
+        train, validation = canvas.split(5000, seed=0)
+        assert (len(train), len(validation), len(canvas.test_labels)) == (55_000, 5000, 10_000)
+        shares = np.bincount(canvas.train_labels[validation]) / np.bincount(canvas.train_labels)
+        np.testing.assert_allclose(shares, 1 / 12, atol=2e-4)
+    (mean,), (std,) = mnist.mean_std()
+    assert plain.mean_std()[0][0] == pytest.approx(mean / 4, rel=1e-12)
+    assert plain.mean_std()[1][0] == pytest.approx(((std**2 + mean**2) / 4 - mean**2 / 16) ** 0.5, rel=1e-12)
+    assert noisy.mean_std()[0][0] == pytest.approx(0.9 * mean / 4 + 0.05, abs=1e-4)
+    indices = np.arange(2000)
+    digits, ground = mnist.mean_std(indices)[0][0] / 4, textured.mean_std(indices)[0][0]
+    assert 0 < ground - grass().mean() / 255 < digits  # grass everywhere, brighter where a digit is
+
+
 def test_a_folder_of_photographs_is_read_and_cut(root):
     caltech = open_dataset(f"folder:{root / 'caltech256_10'}", image_size=64)
     assert caltech.image_size == (64, 64)
@@ -59,3 +80,25 @@ def test_a_folder_with_train_and_val_keeps_its_own_test_part_and_size(root):
     assert set(np.unique(tiny.test_labels)) == set(range(len(tiny.classes)))
     count = sum(1 for path in (root / "tiny_imagenet" / "val").rglob("*.jpg"))
     assert len(tiny.test_labels) == count
+
+
+def test_tiny_imagenet_and_caltech_are_read_by_their_names(root):
+    tiny = open_dataset("tiny_imagenet", root=root, resident=False)
+    assert (tiny.num_classes, len(tiny.train_labels), len(tiny.test_labels)) == (200, 60000, 10000)
+    assert "goldfish, Carassius auratus" in tiny.classes
+    assert tiny.fits_memory()
+    caltech = open_dataset(f"caltech256:{root / 'caltech256_10'}", resident=False)
+    assert (caltech.num_classes, len(caltech.images)) == (10, 1123)
+
+
+def test_photographs_are_read_at_every_size_in_memory_that_stays_flat(root):
+    photos = open_dataset(f"folder:{root / 'caltech256_10'}", image_size=96, resident=False)
+    supply = Supply(photos, workers=2)
+    loader = supply.loader(np.arange(len(photos.train_labels)), training=True, batch_size=64)
+    memory = []
+    for epoch in range(6):
+        some = loader.with_pixels((96, 48)[epoch % 2])
+        assert sum(len(images) for images, _ in some.batches(epoch)) == len(photos.train_labels)
+        memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    supply.close()
+    assert memory[-1] < 1.05 * memory[1]

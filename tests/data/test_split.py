@@ -63,11 +63,32 @@ def test_every_image_is_as_likely_to_be_cut_off_as_every_other():
 def test_a_class_that_would_be_left_without_an_image_is_named():
     with pytest.raises(DataError, match=r"Class 'dog' has 1 image\(s\): with a validation share of 0\.1"):
         stratified_split(np.array([0, 0, 1]), 0.1, 0, ("cat", "dog"))
-    with pytest.raises(DataError, match="smaller test share"):
+    with pytest.raises(DataError, match="cut off less for test"):
         stratified_split(np.array([0, 0, 1, 1]), 0.9, 0, ("cat", "dog"), purpose="test")
+    with pytest.raises(DataError, match=r"Class number 0 has 2 image\(s\): with 4 validation images in all"):
+        stratified_split(np.array([0, 0, 1, 1]), 4, 0)
 
 
-@pytest.mark.parametrize("share", [-0.1, 1.0, 5, float("nan")])
-def test_a_share_out_of_range_is_refused(share):
-    with pytest.raises(DataError, match="share must be at least 0 and below 1"):
-        stratified_split(np.array([0, 0, 1, 1]), share, 0)
+@pytest.mark.parametrize("part", [-0.1, 1.5, 2.5, float("nan"), float("inf")])
+def test_what_is_neither_a_share_nor_a_number_of_images_is_refused(part):
+    with pytest.raises(DataError, match="must be a share from 0 to below 1 or a whole number of images"):
+        stratified_split(np.array([0, 0, 1, 1]), part, 0)
+
+
+@given(class_counts, st.data())
+def test_a_number_of_images_is_met_exactly_with_every_class_in_proportion(counts, data):
+    most = min(sum(counts) * (size - 1) // size for size in counts)  # so that no class is used up
+    number = data.draw(st.integers(len(counts), max(len(counts), most - len(counts))))
+    labels = shuffled_labels(counts)
+    stay, cut = stratified_split(labels, number, 3)
+    assert len(cut) == number
+    assert sorted([*stay, *cut]) == list(range(len(labels)))
+    for label, count in enumerate(counts):
+        given_away = (labels[cut] == label).sum()
+        assert given_away >= 1
+        assert abs(given_away - (1 + (number - len(counts)) * count / sum(counts))) < 1
+
+
+def test_too_few_images_for_the_classes_are_refused():
+    with pytest.raises(DataError, match=r"2 validation image\(s\) are too few for 3 classes"):
+        stratified_split(np.repeat([0, 1, 2], 5), 2, 0)

@@ -1,0 +1,394 @@
+"""Published sets of photographs, read from the layout that they are published in.
+
+``caltech101``, ``caltech256``, ``imagenet_folder``, ``tiny_imagenet``, ``cub200`` and ``stanford_dogs`` lie in a folder
+of their own under the root; ``name:DIR`` reads one that lies elsewhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import DataError
+from .folder import Labelled, class_folders, cut_test, labelled_files, photo_set
+from .photos import PhotoSet
+
+__all__ = ["caltech101", "caltech256", "cub200", "imagenet_folder", "stanford_dogs", "tiny_imagenet"]
+
+_Parts = tuple[tuple[str, ...], Labelled, Labelled]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A published set: what it is called, the folders under the root where it may lie, and where it comes from."""
+
+    name: str
+    folders: tuple[str, ...]
+    source: str
+    loader: str | None = None
+    """The class of torchvision that downloads it."""
+
+
+_CALTECH101 = _Source(
+    "caltech101",
+    ("caltech101/101_ObjectCategories",),
+    "Caltech-101, Li, Andreeto, Ranzato and Perona 2022, https://data.caltech.edu/records/mzrjq-6wc02; CC BY 4.0",
+    "Caltech101",
+)
+_CALTECH256 = _Source(
+    "caltech256",
+    ("caltech256/256_ObjectCategories",),
+    "Caltech-256, Griffin, Holub and Perona 2022, https://data.caltech.edu/records/nyy15-4j048; CC BY 4.0",
+    "Caltech256",
+)
+_IMAGENET = _Source(
+    "imagenet_folder",
+    ("imagenet", "ILSVRC2012", "ILSVRC/Data/CLS-LOC"),
+    "ImageNet ILSVRC 2012, https://www.image-net.org/download.php; for research, after registration",
+)
+_TINY_IMAGENET = _Source(
+    "tiny_imagenet",
+    ("tiny-imagenet-200", "tiny_imagenet"),
+    "Tiny ImageNet, Stanford CS231n, http://cs231n.stanford.edu/tiny-imagenet-200.zip; for research",
+)
+_CUB200 = _Source(
+    "cub200",
+    ("CUB_200_2011",),
+    "Caltech-UCSD Birds-200-2011, Wah et al., https://data.caltech.edu/records/65de6-vp158; for research",
+)
+_STANFORD_DOGS = _Source(
+    "stanford_dogs",
+    ("stanford_dogs", "StanfordDogs"),
+    "Stanford Dogs, Khosla et al. 2011, http://vision.stanford.edu/aditya86/ImageNetDogs; for research",
+)
+
+
+def caltech101(
+    argument: str | None,
+    *,
+    root: Path,
+    download: bool = False,
+    image_size: int | None = None,
+    channels: int | None = None,
+    seed: int = 0,
+    **_: object,
+) -> PhotoSet:
+    """Caltech-101: 8,677 photographs of about 300 × 200 pixels in 101 classes; a fifth of each is the test set.
+
+    ``BACKGROUND_Google`` is none of the 101 categories (Fei-Fei, Fergus and Perona 2004 use it as the background
+    class of detection), and is left out, as torchvision does. ``folder:…/101_ObjectCategories`` has it.
+
+    Args:
+        argument: the folder of class folders; ``caltech101/101_ObjectCategories`` under the root where None.
+        root: folder of data sets.
+        download: whether torchvision may download it (137 MB).
+        image_size: side in pixels that images are brought to.
+        channels: 3 for RGB, which is the default, or 1 for gray.
+        seed: cuts the test set off.
+        **_: not used.
+
+    Raises:
+        DataError: missing, or not in that layout.
+    """
+    top = _find(_CALTECH101, argument, root, download)
+    classes = [folder for folder in class_folders(top) if folder.name != "BACKGROUND_Google"]
+    parts = _cut(top, classes, [folder.name for folder in classes], seed)
+    return _made(_CALTECH101, argument, top, parts, image_size, channels)
+
+
+def caltech256(
+    argument: str | None,
+    *,
+    root: Path,
+    download: bool = False,
+    image_size: int | None = None,
+    channels: int | None = None,
+    seed: int = 0,
+    **_: object,
+) -> PhotoSet:
+    """Caltech-256: 29,780 photographs of 300 pixels and more in 256 classes; a fifth of each is the test set.
+
+    ``257.clutter`` is no object category (Griffin, Holub and Perona 2007 use it to test how background is rejected),
+    and is left out. ``folder:…/256_ObjectCategories`` has it.
+
+    Args:
+        argument: the folder of class folders, whatever part of the set is in it; ``caltech256/256_ObjectCategories``
+            under the root where None.
+        root: folder of data sets.
+        download: whether torchvision may download it (1.2 GB).
+        image_size: side in pixels that images are brought to.
+        channels: 3 for RGB, which is the default, or 1 for gray.
+        seed: cuts the test set off.
+        **_: not used.
+
+    Raises:
+        DataError: missing, or not in that layout.
+    """
+    top = _find(_CALTECH256, argument, root, download)
+    named = {folder: re.sub(r"^\d{3}\.", "", folder.name) for folder in class_folders(top)}
+    classes = [folder for folder, name in named.items() if name != "clutter"]
+    parts = _cut(top, classes, [named[folder] for folder in classes], seed)
+    return _made(_CALTECH256, argument, top, parts, image_size, channels)
+
+
+def imagenet_folder(
+    argument: str | None,
+    *,
+    root: Path,
+    image_size: int | None = None,
+    channels: int | None = None,
+    seed: int = 0,
+    **_: object,
+) -> PhotoSet:
+    """ImageNet (ILSVRC 2012), or part of its classes: ``train/<synset>/…`` and ``val/<synset>/…``.
+
+    Classes are called as timm calls them, so that timm's networks can be evaluated on all 1,000. Validation images
+    are the test set.
+
+    Args:
+        argument: the folder that holds ``train``; ``imagenet``, ``ILSVRC2012`` or Kaggle's ``ILSVRC/Data/CLS-LOC``
+            under the root where None.
+        root: folder of data sets.
+        image_size: side in pixels that images are brought to.
+        channels: 3 for RGB, which is the default, or 1 for gray.
+        seed: not used.
+        **_: not used; nobody may download it without an account.
+
+    Raises:
+        DataError: missing, or not in that layout.
+    """
+    top = _find(_IMAGENET, argument, root, download=False)
+    return _made(_IMAGENET, argument, top, _synsets(top), image_size, channels)
+
+
+def tiny_imagenet(
+    argument: str | None,
+    *,
+    root: Path,
+    image_size: int | None = None,
+    channels: int | None = None,
+    seed: int = 0,
+    **_: object,
+) -> PhotoSet:
+    """Tiny ImageNet: 100,000 + 10,000 photographs of 64 × 64 pixels in 200 of ImageNet's classes.
+
+    As it is published (``train/<synset>/images/…``, ``val/images/…`` beside ``val/val_annotations.txt``), or with
+    validation images sorted into folders. They are the test set; the published test images have no labels.
+
+    Args:
+        argument: the folder that holds ``train``; ``tiny-imagenet-200`` or ``tiny_imagenet`` under the root where
+            None.
+        root: folder of data sets.
+        image_size: side in pixels that images are brought to; 64 where None and kept in memory.
+        channels: 3 for RGB, which is the default, or 1 for gray.
+        seed: not used.
+        **_: not used.
+
+    Raises:
+        DataError: missing, or not in that layout.
+    """
+    top = _find(_TINY_IMAGENET, argument, root, download=False)
+    return _made(_TINY_IMAGENET, argument, top, _synsets(top), image_size, channels)
+
+
+def cub200(
+    argument: str | None,
+    *,
+    root: Path,
+    image_size: int | None = None,
+    channels: int | None = None,
+    seed: int = 0,
+    **_: object,
+) -> PhotoSet:
+    """CUB-200-2011: 5,994 + 5,794 photographs of birds of 200 species, in the published split.
+
+    Args:
+        argument: the folder that holds ``images.txt``; ``CUB_200_2011`` under the root where None.
+        root: folder of data sets.
+        image_size: side in pixels that images are brought to.
+        channels: 3 for RGB, which is the default, or 1 for gray.
+        seed: not used.
+        **_: not used.
+
+    Raises:
+        DataError: missing, or not in that layout.
+    """
+    top = _find(_CUB200, argument, root, download=False)
+    names = ("classes.txt", "images.txt", "image_class_labels.txt", "train_test_split.txt")
+    classes, images, labels, split = (dict(_fields(top / name)) for name in names)
+    if not images.keys() == labels.keys() == split.keys() or not set(labels.values()) <= classes.keys():
+        raise DataError(f"The lists in {top} do not fit together. Unpack the set anew; it comes from {_CUB200.source}.")
+    numbers = {number: index for index, number in enumerate(sorted(classes, key=int))}
+    called = tuple(re.sub(r"^\d{3}\.", "", classes[number]).replace("_", " ") for number in numbers)
+    parts = [
+        _labelled((top / "images" / images[key], numbers[labels[key]]) for key in images if split[key] == part)
+        for part in "10"
+    ]
+    return _made(_CUB200, argument, top, (called, parts[0], parts[1]), image_size, channels)
+
+
+def stanford_dogs(
+    argument: str | None,
+    *,
+    root: Path,
+    image_size: int | None = None,
+    channels: int | None = None,
+    seed: int = 0,
+    **_: object,
+) -> PhotoSet:
+    """Stanford Dogs: 12,000 + 8,580 photographs of dogs of 120 breeds, in the published split.
+
+    Its lists are MATLAB files, which SciPy reads.
+
+    Args:
+        argument: the folder that holds ``Images`` and ``train_list.mat``; ``stanford_dogs`` or ``StanfordDogs`` under
+            the root where None.
+        root: folder of data sets.
+        image_size: side in pixels that images are brought to.
+        channels: 3 for RGB, which is the default, or 1 for gray.
+        seed: not used.
+        **_: not used.
+
+    Raises:
+        DataError: missing, or not in that layout; SciPy is not installed.
+    """
+    top = _find(_STANFORD_DOGS, argument, root, download=False)
+    lists = [_matlab_list(top / f"{part}_list.mat") for part in ("train", "test")]
+    breeds = sorted({Path(file).parent.name for files in lists for file in files})
+    numbers = {breed: index for index, breed in enumerate(breeds)}
+    train, test = (
+        _labelled((top / "Images" / file, numbers[Path(file).parent.name]) for file in files) for files in lists
+    )
+    called = tuple(breed.partition("-")[2].replace("_", " ") or breed for breed in breeds)
+    return _made(_STANFORD_DOGS, argument, top, (called, train, test), image_size, channels)
+
+
+def _find(source: _Source, argument: str | None, root: Path, download: bool) -> Path:
+    """The folder of a set, downloaded if need be and allowed."""
+    if argument is not None:
+        top = Path(argument).expanduser()
+        if not argument or not top.is_dir():
+            raise DataError(f"{source.name}: {argument or 'nothing'} is no folder. Write {source.name}:DIR.")
+        return top
+    places = [root / folder for folder in source.folders]
+    found = next((place for place in places if place.is_dir()), None)
+    if found is None and download and source.loader is not None:
+        from torchvision import datasets
+
+        try:
+            getattr(datasets, source.loader)(str(root), download=True)
+        except Exception as error:  # RuntimeError, network and file errors
+            cause = " ".join(str(error).split()) or type(error).__name__
+            raise DataError(
+                f"{source.name} could not be downloaded to {places[0]} ({cause}). Try again later, or put the files "
+                f"there yourself; they come from: {source.source}."
+            ) from error
+        found = places[0] if places[0].is_dir() else None
+    if found is None:
+        allow = "Allow its download (--download, or download=True), or put" if source.loader else "Put"
+        raise DataError(
+            f"{source.name} is not in {' or '.join(map(str, places))}. {allow} the files there yourself, or name their "
+            f"folder: {source.name}:DIR; they come from: {source.source}."
+        )
+    return found
+
+
+def _made(
+    source: _Source, argument: str | None, top: Path, parts: _Parts, image_size: int | None, channels: int | None
+) -> PhotoSet:
+    classes, train, test = parts
+    for which, files in (("training", train), ("test", test)):
+        if not files.paths:
+            raise DataError(f"{source.name}: there are no {which} images in {top}. They come from: {source.source}.")
+    name = source.name if argument is None else f"{source.name}:{argument}"
+    return photo_set(name, top, classes, train, test, image_size=image_size, channels=channels, source=source.source)
+
+
+def _cut(top: Path, folders: Sequence[Path], names: Sequence[str], seed: int) -> _Parts:
+    """A set that has no test part of its own."""
+    files = labelled_files(top, [folder.name for folder in folders])
+    return tuple(names), *cut_test(files, names, seed)
+
+
+def _synsets(top: Path) -> _Parts:
+    """ImageNet's layout: a folder for each synset, in alphabetical order."""
+    if not (top / "train").is_dir():
+        raise DataError(f"{top} has no folder train, with a folder of images for each class inside. Put it there.")
+    synsets = [folder.name for folder in class_folders(top / "train")]
+    train = labelled_files(top / "train", synsets)
+    annotations = top / "val" / "val_annotations.txt"
+    if annotations.is_file():
+        test = _annotated(annotations, synsets)
+    else:
+        test = labelled_files(top / "val", synsets)
+        if not test.paths:
+            raise DataError(
+                f"{top / 'val'} has no folder named after a class of {top / 'train'}. Sort the validation images into "
+                "such folders."
+            )
+    return _descriptions(synsets), train, test
+
+
+def _annotated(path: Path, synsets: Sequence[str]) -> Labelled:
+    """Tiny ImageNet's validation images, whose classes stand in a list."""
+    numbers = {synset: index for index, synset in enumerate(synsets)}
+    rows = [line.split("\t") for line in _lines(path)]
+    wrong = next((row for row in rows if len(row) < 2 or row[1] not in numbers), None)
+    if wrong is not None:
+        raise DataError(f"{path} has a line {wrong}, which names no class of the training images. Get it anew.")
+    return _labelled((path.parent / "images" / row[0], numbers[row[1]]) for row in rows)
+
+
+def _descriptions(synsets: Iterable[str]) -> tuple[str, ...]:
+    """What ImageNet's synsets are called; themselves where they are not known."""
+    from timm.data import ImageNetInfo
+
+    describe: Callable[[str], str] = ImageNetInfo().label_name_to_description
+
+    def called(synset: str) -> str:
+        try:
+            return describe(synset)
+        except KeyError:
+            return synset
+
+    return tuple(map(called, synsets))
+
+
+def _labelled(rows: Iterable[tuple[Path, int]]) -> Labelled:
+    pairs = list(rows)
+    return Labelled(tuple(str(path) for path, _ in pairs), np.array([label for _, label in pairs], dtype=np.int64))
+
+
+def _fields(path: Path) -> list[tuple[str, str]]:
+    """Lines of a number and what belongs to it."""
+    rows = [line.split(maxsplit=1) for line in _lines(path)]
+    if not all(len(row) == 2 and row[0].isdigit() for row in rows):
+        raise DataError(f"{path} is not a list of numbers with one word each. Unpack the set anew.")
+    return [(row[0], row[1].strip()) for row in rows]
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing. Unpack the whole set there.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is damaged: {error}. Unpack the set anew.") from error
+
+
+def _matlab_list(path: Path) -> list[str]:
+    """The files that a list of Stanford Dogs names."""
+    if not path.is_file():
+        raise DataError(f"{path} is missing. Unpack lists.tar there; it comes from: {_STANFORD_DOGS.source}.")
+    try:
+        from scipy.io import loadmat
+    except ImportError as error:
+        raise DataError("stanford_dogs has lists in MATLAB's format, which SciPy reads: pip install scipy.") from error
+    try:
+        return [str(cell.item()) for cell in loadmat(path)["file_list"].ravel()]
+    except Exception as error:  # damage shows as any of a dozen exceptions
+        raise DataError(f"{path} is no list of Stanford Dogs: {error!r}. Unpack lists.tar anew.") from error
