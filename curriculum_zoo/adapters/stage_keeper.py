@@ -47,6 +47,11 @@ class StageKeeper:
                 f"{curriculum.name}: scale_batch=true lets the batch size follow the resolution, and here the loader "
                 "and its batch size are another library's. Leave it out, or train by curriculum-zoo train."
             )
+        if any(stage.lr_scales for stage in self.stages()):
+            raise CurriculumError(
+                f"{curriculum.name} changes the learning rates of parts of the network in some stages, and here rates "
+                "are another library's. Leave that out, or train by curriculum-zoo train."
+            )
 
     def stages(self) -> Iterator[Stage]:
         """The stage of each epoch, in order."""

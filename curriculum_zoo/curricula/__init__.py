@@ -4,7 +4,10 @@ from ..catalogue import list_curricula
 from .baseline import Baseline
 from .compose import FollowOn, Overlay
 from .factory import create_curriculum, curriculum_from_dict
+from .fixres import Fixres
 from .freezing import Frozen, freeze
+from .frozen_parts import Freeze
+from .gradual_levels import GradualLevels
 from .hrt import HRT
 from .low_frequency import LowFrequency
 from .progressive_resizing import ProgressiveResizing
@@ -18,8 +21,11 @@ __all__ = [
     "TRD",
     "Baseline",
     "Curriculum",
+    "Fixres",
     "FollowOn",
+    "Freeze",
     "Frozen",
+    "GradualLevels",
     "LowFrequency",
     "Overlay",
     "ProgressiveResizing",

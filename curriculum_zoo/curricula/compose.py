@@ -158,6 +158,13 @@ def _listed(shares: tuple[float, ...]) -> str:
 
 def _overlaid(whole: str, first: Stage, second: Stage) -> Stage:
     smaller = _smaller(whole, first, second)
+    for stage in (first, second):
+        if stage.levels is not None and stage is not smaller and stage.image_size != smaller.image_size:
+            raise CurriculumError(
+                f"{whole}: stage '{stage.name}' needs the resolution that goes with its {stage.levels} processing "
+                "levels, and the other curriculum lowers it. Leave the resolution to one of them; one can follow on "
+                "the other ('>')."
+            )
     shrinking, others = _views(whole, first, second, smaller)
     return Stage(
         name=_joined(first.name, second.name),
@@ -170,6 +177,7 @@ def _overlaid(whole: str, first: Stage, second: Stage) -> Stage:
         levels=_either(min, first.levels, second.levels),
         level_weights=_weights(whole, first, second),
         augment_strength=_either(max, first.augment_strength, second.augment_strength),
+        lr_scales=_lr_scales(whole, first, second),
     )
 
 
@@ -222,3 +230,12 @@ def _weights(whole: str, first: Stage, second: Stage) -> tuple[float, ...]:
             f"({first.level_weights} and {second.level_weights}). Leave one of them out."
         )
     return first.level_weights or second.level_weights
+
+
+def _lr_scales(whole: str, first: Stage, second: Stage) -> tuple[tuple[str, float], ...]:
+    if first.lr_scales and second.lr_scales and first.lr_scales != second.lr_scales:
+        raise CurriculumError(
+            f"{whole}: both change the learning rates of parts, in different ways ({first.lr_scales} and "
+            f"{second.lr_scales}). Leave one of them out."
+        )
+    return first.lr_scales or second.lr_scales

@@ -7,7 +7,6 @@ meaning to on any of its networks.
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,7 +15,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import CurriculumError
-from ..registry import closest
+from ..parts import no_such_part, parts_named
 
 __all__ = ["Frozen", "depth_groups", "freeze"]
 
@@ -45,6 +44,7 @@ class Frozen:
         least_parts: makes the range of depth one for any network: those of fewer parts than this are left alone, being
             too shallow to be divided, and so are those none of whose parts lies in the range. With None that is an
             error.
+        norms: whether normalisation layers among these parts are frozen too, or go on learning.
 
     Raises:
         CurriculumError: neither patterns nor a depth, or a range that is none.
@@ -54,6 +54,7 @@ class Frozen:
     depth: tuple[float, float] | None = None
     statistics: Literal["move", "hold"] = "move"
     least_parts: int | None = None
+    norms: bool = True
 
     def __post_init__(self) -> None:
         if isinstance(self.patterns, str) or not all(isinstance(pattern, str) for pattern in self.patterns):
@@ -67,7 +68,9 @@ class Frozen:
 
     def __str__(self) -> str:
         depth = () if self.depth is None else (f"depth {self.depth[0]:.3g}–{self.depth[1]:.3g}",)
-        return ", ".join((*self.patterns, *depth)) + (" (statistics held)" if self.statistics == "hold" else "")
+        notes = {"norms learn": not self.norms, "statistics held": self.statistics == "hold"}
+        told = ", ".join(note for note, holds in notes.items() if holds)
+        return ", ".join((*self.patterns, *depth)) + (f" ({told})" if told else "")
 
     def choose(self, model: nn.Module, names: Iterable[str]) -> set[str]:
         """Those of the names, of parameters and buffers of an unwrapped `model`, that belong to these parts.
@@ -75,7 +78,13 @@ class Frozen:
         Raises:
             CurriculumError: a pattern or the range of depth matches none of them.
         """
-        names = list(names)
+        chosen = self._chosen(model, list(names))
+        if self.norms:
+            return chosen
+        norms = tuple(_clean(f"{name}.") for name, module in model.named_modules() if isinstance(module, _NORMS))
+        return {name for name in chosen if not name.startswith(norms)}
+
+    def _chosen(self, model: nn.Module, names: list[str]) -> set[str]:
         chosen = {name for pattern in self.patterns for name in _named(pattern, names, model)}
         if self.depth is None:
             return chosen
@@ -175,12 +184,13 @@ class _Names:
         return ((name, None) for name in self.names)
 
 
-def depth_groups(model: nn.Module, names: Iterable[str]) -> list[list[str]]:
+def depth_groups(model: nn.Module, names: Iterable[str], *, coarse: bool = True) -> list[list[str]]:
     """Names of parameters and buffers by the part of the network they lie in, shallowest first, the head left out.
 
     Args:
         model: the network, unwrapped.
         names: names of its parameters and buffers; see `Frozen.depth` for what a part is.
+        coarse: whether parts are timm's coarse groups, or its fine ones, single blocks.
     """
     names = list(names)
     matcher = getattr(model, "group_matcher", None)
@@ -188,14 +198,14 @@ def depth_groups(model: nn.Module, names: Iterable[str]) -> list[list[str]]:
         return _children_groups(model, names)
     from timm.models import group_parameters
 
-    groups: dict[Any, list[str]] = group_parameters(_Names([*names, _HEAD]), _matcher(matcher))
+    groups: dict[Any, list[str]] = group_parameters(_Names([*names, _HEAD]), _matcher(matcher, coarse))
     return [group for _, group in sorted(groups.items()) if _HEAD not in group]
 
 
-def _matcher(matcher: Any) -> Any:
-    """A network's coarse groups; its fine ones where it says, by an assertion, that it has no coarse ones."""
+def _matcher(matcher: Any, coarse: bool) -> Any:
+    """A network's coarse or fine groups; its fine ones where it says, by an assertion, that it has no coarse ones."""
     try:
-        return matcher(coarse=True)
+        return matcher(coarse=coarse)
     except (AssertionError, NotImplementedError, TypeError):
         return matcher()
 
@@ -231,14 +241,9 @@ def _opened(prefix: str, child: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def _named(pattern: str, names: list[str], model: nn.Module) -> list[str]:
-    found = [name for name in names if fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(name, f"{pattern}.*")]
+    found = parts_named(pattern, names)
     if not found:
-        tops = list(dict.fromkeys(name.split(".")[0] for name in names))
-        near = closest(pattern.split(".")[0].strip("*?"), tops)
-        parts = ", ".join(f"{top}.*" for top in tops)
-        raise CurriculumError(
-            f"The frozen part '{pattern}' names no parameter of {type(model).__name__}. {near} Its parts are {parts}."
-        )
+        raise CurriculumError(f"The frozen part {no_such_part(pattern, names, type(model).__name__)}")
     return found
 
 

@@ -39,6 +39,8 @@ class HRT(Curriculum):
         depth: with ``freeze="auto"``, the depth from which on parts are frozen.
         statistics: whether running statistics of frozen BatchNorm layers ``"move"`` or are on ``"hold"``.
         fresh_optimizer: whether the optimiser is made anew in the epoch from which on all parts learn.
+        edge_lr_scales: patterns of parameter names, and what their learning rates are multiplied by during the edge
+            epochs, ``((conv1, 10), (layer1, 5))`` say (`Stage.lr_scales`); HRT's fine-tuning on Caltech-256 does so.
         blur_epochs: epochs on blurred images between edges and full ones; the paper describes, and does not use, them.
         blur: ``"box"`` or ``"gaussian"``.
         blur_sizes: of the blurs, in order, in equal shares of these epochs: kernel sides or standard deviations, in
@@ -60,6 +62,7 @@ class HRT(Curriculum):
     blur: Literal["box", "gaussian"] = "box"
     blur_sizes: tuple[float, ...] = setting((3.0,), above=0)
     unfreeze: Literal["at_once", "staged"] = "at_once"
+    edge_lr_scales: tuple[tuple[str, float], ...] = setting((), above=0)
 
     def check(self) -> None:
         """Check that full images get an epoch, and that the blurs and the unfreezing can be done."""
@@ -92,6 +95,7 @@ class HRT(Curriculum):
             view=view,
             frozen=self._frozen(epoch),
             fresh_optimizer=self.fresh_optimizer and epoch == self._switch and epoch > 0,
+            lr_scales=self.edge_lr_scales if epoch < self.edge_epochs else (),
         )
 
     def _look(self, epoch: int) -> tuple[str, View]:

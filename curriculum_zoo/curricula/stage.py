@@ -44,6 +44,8 @@ class Stage:
         level_weights: weights of the losses of those levels, first level first; empty for the last level's alone.
         augment_strength: magnitude of the random augmentation that goes with the stage, 0 to 10; None leaves the
             run's own augmentation alone.
+        lr_scales: patterns of parameter names (as in `Frozen.patterns`), and what the learning rates of those are
+            multiplied by while the stage lasts. As with `fresh_optimizer`, it is the training loop that does so.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Stage:
     levels: int | None = None
     level_weights: tuple[float, ...] = ()
     augment_strength: float | None = None
+    lr_scales: tuple[tuple[str, float], ...] = ()
 
     @contextlib.contextmanager
     def applied_to(self, model: nn.Module) -> Iterator[View]:

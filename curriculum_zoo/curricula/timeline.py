@@ -108,9 +108,10 @@ def _notes(stage: Stage, image_size: int | None) -> Iterable[str]:
     if stage.fresh_optimizer:
         yield "fresh optimizer"
     if stage.levels is not None:
-        yield f"{stage.levels} levels"
+        yield "1 level" if stage.levels == 1 else f"{stage.levels} levels"
     if stage.augment_strength is not None:
         yield f"augmentation {stage.augment_strength:.3g}"
+    yield from (f"{pattern} rate ×{scale:g}" for pattern, scale in stage.lr_scales)
     if stage.scale_batch and image_size is not None:
         yield f"batch ×{stage.batch_scale(image_size):.3g}"
 

@@ -36,7 +36,8 @@ from curriculum_zoo.curricula.views import (
 )
 from curriculum_zoo.errors import CurriculumError
 
-BUILT_IN = ["baseline", "hrt", "low_frequency", "progressive_resizing", "progressive_sharpening", "trd"]
+BUILT_IN = ["baseline", "fixres", "freeze", "gradual_levels", "hrt", "low_frequency"]
+BUILT_IN += ["progressive_resizing", "progressive_sharpening", "trd"]
 
 
 def stages(curriculum: Curriculum) -> list[Stage]:
@@ -78,7 +79,7 @@ def test_every_stage_gives_images_of_the_size_it_states_and_frees_its_optimizer_
         fixed = stage.at_full_size(32)
         assert torch.equal(fixed.view(images), seen)
         assert fixed.view(torch.rand(4, 3, side, side)).shape == seen.shape
-    assert sum(stage.fresh_optimizer for stage in stages(curriculum)) == (name == "hrt")
+    assert sum(stage.fresh_optimizer for stage in stages(curriculum)) == (name in ("fixres", "hrt"))
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
