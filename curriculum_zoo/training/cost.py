@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import resource
 import sys
+from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..curricula import Frozen, Stage
-from ..errors import ModelError, TrainingError
-from .objectives import CrossEntropy
+from ..curricula import Stage
+from ..errors import CurriculumError, ModelError, RecipeError, TrainingError
+from .objectives import Objective, Outcome
 
 __all__ = ["CostMeter", "peak_memory"]
 
@@ -21,7 +23,9 @@ class CostMeter:
     """FLOPs of one training image under each stage, each distinct stage counted once.
 
     Counting runs a real training step of two images through a copy of the network, so it also finds out before
-    training starts whether the network takes what a stage shows it.
+    training starts whether the network takes what a stage shows it. Where a network computes some of its parts by
+    choice, as many such steps with fixed choices as it takes tell what each choice costs; FLOPs of training then
+    follow from the choices that it made.
 
     Args:
         model: the network; it is copied, not touched.
@@ -30,6 +34,9 @@ class CostMeter:
         num_classes: number of classes.
         objective: the loss that training uses.
         precision: of forward and backward in training.
+
+    Attributes:
+        idle: names of the parameters that got no gradient in a step that was counted.
     """
 
     def __init__(
@@ -39,7 +46,7 @@ class CostMeter:
         channels: int,
         image_size: int,
         num_classes: int,
-        objective: CrossEntropy,
+        objective: Objective,
         precision: str = "fp32",
     ) -> None:
         self._model = model
@@ -48,52 +55,89 @@ class CostMeter:
         self._num_classes = num_classes
         self._objective = objective
         self._precision = precision
-        self._counted: dict[tuple[int, tuple[Frozen, ...], int | None], int] = {}
+        self._counted: dict[tuple[object, ...], dict[str, int]] = {}
+        self._full: int | None = None
+        self.idle: set[str] = set()
 
     def full(self) -> int:
-        """FLOPs of one image at full resolution with every part learning: the baseline of all comparisons."""
-        return self.of(Stage(name="full"))
+        """FLOPs of one image at full resolution with every part learning: the baseline of all comparisons.
 
-    def of(self, stage: Stage) -> int:
+        Of a network that chooses what to compute: with all of it computed, once an image.
+        """
+        if self._full is None:
+            stage, dense = Stage(name="full"), self._objective.dense()
+            costs = self._costs(stage, dense)
+            choices: dict[str, float] = {}
+            if len(costs) > 1:
+                with torch.no_grad():
+                    _, choices = self._trial(stage, dense, images=1)
+            self._full = _total(costs, choices)
+        return self._full
+
+    def of(self, stage: Stage, choices: Mapping[str, float] | None = None) -> int:
         """FLOPs of one image's forward and backward pass under `stage`.
 
-        Raises:
-            ModelError: the network cannot take the stage's images.
-            TrainingError: it could not learn from them, for the gradients would be wrong.
-        """
-        key = (stage.pixels(self._image_size), stage.frozen, stage.levels)
-        if key not in self._counted:
-            self._counted[key] = self._count(stage)
-        return self._counted[key]
+        Args:
+            stage: what the network sees.
+            choices: mean counts of what was computed by choice, as in `Outcome.choices`; other names are passed over.
+                None where nothing was.
 
-    def _count(self, stage: Stage) -> int:
+        Raises:
+            CurriculumZooError: the network cannot take the stage's images, or could not learn from them, for the
+                gradients would be wrong.
+        """
+        key = (stage.pixels(self._image_size), stage.frozen, stage.levels, stage.level_weights)
+        if key not in self._counted:
+            self._counted[key] = self._costs(stage, self._objective)
+        return _total(self._counted[key], choices or {})
+
+    def _costs(self, stage: Stage, objective: Objective) -> dict[str, int]:
+        """FLOPs of an image by name of choice, those that every image costs under an empty name."""
+        flops, choices = self._trial(stage, objective.with_choices(0))
+        rows, counted = [[1.0, *choices.values()]], [flops]
+        for number in range(1, 1 + len(choices)):
+            flops, choices = self._trial(stage, objective.with_choices(number))
+            rows.append([1.0, *choices.values()])
+            counted.append(flops)
+        # Steps may be alike, where there is but one choice to make: then any share of it for each name will do.
+        costs = np.linalg.lstsq(np.array(rows), np.array(counted, dtype=np.float64), rcond=None)[0]
+        return dict(zip(("", *choices), (round(cost) for cost in costs), strict=True))
+
+    def _trial(self, stage: Stage, objective: Objective, images: int = 2) -> tuple[int, dict[str, float]]:
+        """FLOPs of an image in one training step, forward alone without gradients, and its mean choices."""
         device = next((parameter.device for parameter in self._model.parameters()), None)
         if device is None:
             raise ModelError(
                 f"{type(self._model).__name__} has no parameters: there is nothing to train. Choose another."
             )
-        labels = torch.arange(2, device=device) % self._num_classes
+        labels = torch.arange(images, device=device) % self._num_classes
         model = copy.deepcopy(self._model).train()
         if device.type == "cpu" and self._precision == "bf16":
             _refuse_wrong_gradients(model, stage)
         # Counting must not move the generators that training draws from.
         with torch.random.fork_rng(), stage.applied_to(model) as view:
-            seen = view(torch.rand(2, self._channels, self._image_size, self._image_size, device=device))
+            seen = view(torch.rand(images, self._channels, self._image_size, self._image_size, device=device))
             try:
                 with FlopCounterMode(display=False) as counter:
-                    loss, logits = self._objective(model, seen, labels, stage)
-                    if loss.requires_grad:
-                        loss.backward()
-            except TrainingError:
+                    outcome = objective(model, seen, labels, stage)
+                    if outcome.loss.requires_grad:
+                        outcome.loss.backward()
+            except (CurriculumError, RecipeError, TrainingError):
                 raise
             except Exception as error:  # a network fails in whatever way its layers do
                 raise ModelError(self._refusal(seen, stage, error)) from error
-        if logits.shape != (2, self._num_classes):
+            if torch.is_grad_enabled():
+                self.idle |= {name for name, parameter in model.named_parameters() if parameter.grad is None}
+        self._check_logits(outcome, images)
+        return counter.get_total_flops() // images, {name: value.item() for name, value in outcome.choices.items()}
+
+    def _check_logits(self, outcome: Outcome, images: int) -> None:
+        rows, *classes = outcome.logits.shape
+        if rows == 0 or rows % images or classes != [self._num_classes]:
             raise ModelError(
-                f"{type(self._model).__name__} gives outputs of shape {list(logits.shape)} for 2 images of "
-                f"{self._num_classes} classes, expected {[2, self._num_classes]}. Choose another network."
+                f"{type(self._model).__name__} gives outputs of shape {[rows, *classes]} for {images} images of "
+                f"{self._num_classes} classes, expected {[images, self._num_classes]}. Choose another network."
             )
-        return counter.get_total_flops() // 2
 
     def _refusal(self, seen: Tensor, stage: Stage, error: Exception) -> str:
         channels, height, width = seen.shape[1:]
@@ -123,6 +167,11 @@ def _refuse_wrong_gradients(model: nn.Module, stage: Stage) -> None:
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             module.register_forward_pre_hook(refuse)
+
+
+def _total(costs: Mapping[str, int], choices: Mapping[str, float]) -> int:
+    """FLOPs of an image with so many choices."""
+    return costs[""] + round(sum(cost * choices.get(name, 0) for name, cost in costs.items()))
 
 
 def _first_line(error: Exception) -> str:

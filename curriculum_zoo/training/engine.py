@@ -31,6 +31,7 @@ def train(
     resume: bool = False,
     reporter: Reporter | None = None,
     checkpoint_minutes: float = 10.0,
+    workers: int | None = None,
 ) -> Result:
     """Train as a recipe says, and leave everything worth keeping in a folder.
 
@@ -43,16 +44,18 @@ def train(
         resume: go on from the folder's checkpoint.
         reporter: shows progress; a bar on a terminal, plain lines elsewhere, where None.
         checkpoint_minutes: a checkpoint is written after every epoch, and within one whenever this long has passed.
+        workers: processes that read image files which are not kept in memory; one a processor where None. They do not
+            change what is seen.
 
     Raises:
         CurriculumZooError: the recipe does not fit together, before training; numbers became infinite or memory ran
             out, during it.
     """
     folder = RunFolder.of(recipe) if output is None else RunFolder(Path(output))
-    setup = prepare(recipe, data_root=data_root, download=download, device=device)
+    setup = prepare(recipe, data_root=data_root, download=download, device=device, workers=workers)
     if setup.accelerator.is_main_process:
         folder.claim(recipe, resume=resume)
-        folder.write_environment(setup.image_set, setup.device, setup.accelerator.num_processes)
+        folder.write_environment(setup)
     setup.accelerator.wait_for_everyone()
     trainer = Trainer(setup, folder, reporter or make_reporter(setup.accelerator.is_main_process), checkpoint_minutes)
     if resume:

@@ -85,11 +85,12 @@ class Lines(Reporter):
         validation = ""
         if line["validation_loss"] is not None:
             validation = f", validation {line['validation_loss']:.3f} {line['validation_accuracy']:6.2%}"
+        attended = f", attended {line['attended']:.2f} of {line['attended_target']:g}" if "attended" in line else ""
         left = (self._epochs - line["epoch"] - 1) * line["seconds"] / (line["epoch"] + 1)
         number = f"{line['epoch'] + 1:>{len(str(self._epochs))}}/{self._epochs}"
         return (
             f"epoch {number} {line['stage']} {line['image_size']} px: "
-            f"train {line['train_loss']:.3f} {line['train_accuracy']:6.2%}{validation}, "
+            f"train {line['train_loss']:.3f} {line['train_accuracy']:6.2%}{attended}{validation}, "
             f"{line['images_per_second']:,.0f} images/s, about {_clock(left)} left"
         )
 
@@ -136,7 +137,7 @@ class Bar(Lines):
             loss, accuracy = figures()
             left = seconds / self._done * (self._steps - self._done + self._epochs_left * self._steps)
             told = f"loss {loss:.3f}, {accuracy:.2%}, {images / seconds:,.0f} images/s, about {_clock(left)} left"
-            self._bar.update(self._task, figures=told)
+            self._bar.update(self._task, figures=told, refresh=self._done == self._steps)
             self._shown = time.monotonic()
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ go are no part of it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,16 @@ from typing import Any, Literal
 from ..catalogue import RECIPES, list_recipes
 from ..configuration import Configuration, setting
 from ..data.augmentation import Augmentation
+from ..data.photo_options import PhotoOptions
 from ..errors import RecipeError, UnknownNameError
 from ..registry import closest
 
-__all__ = ["Mixing", "Optimizer", "Recipe", "Schedule", "load_recipe", "read_setting"]
+__all__ = ["GlimpseLearning", "Mixing", "Optimizer", "Recipe", "Schedule", "load_recipe", "read_setting"]
 
 Precision = Literal["fp32", "bf16", "fp16"]
+
+PerLevels = float | tuple[float, ...]
+"""A number for any count of processing levels, or one for 2 levels, one for 3, ...; the last also serves for more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +38,11 @@ class Optimizer(Configuration):
         momentum: for those that have one.
         weight_decay: on weights of two and more dimensions, not on biases and norms.
         clip_norm: gradients are scaled down to this total norm; None leaves them.
+        layer_decay: the learning rate of a block is this share of the next deeper one's, the head having all of it
+            (timm's layer-wise decay, by the network's ``group_matcher``); None for the same everywhere.
+        layer_lr: peak learning rates of parts, by patterns of parameter names: ``{"layer1": 1e-5, "fc": 1e-3}``. They
+            hold in place of `lr` and `layer_decay`; see `curriculum_zoo.training.parameter_groups`.
+        layer_lr_scale: the same as shares of `lr`.
         options: further keywords of that optimiser.
     """
 
@@ -41,6 +51,9 @@ class Optimizer(Configuration):
     momentum: float = setting(0.9, low=0, below=1)
     weight_decay: float = setting(5e-4, low=0)
     clip_norm: float | None = setting(None, above=0)
+    layer_decay: float | None = setting(None, above=0, high=1)
+    layer_lr: dict[str, float] = setting(factory=dict, above=0)
+    layer_lr_scale: dict[str, float] = setting(factory=dict, above=0)
     options: dict[str, Any] = setting(factory=dict)
 
     @property
@@ -61,6 +74,7 @@ class Schedule(Configuration):
             half cosine).
         start: the first rate, as a share of the peak.
         end: the last rate of ``cosine`` and ``onecycle``, as a share of the peak.
+        end_lr: that rate itself, in place of `end`: the same for all parts of a network, whatever their peaks.
         milestones: ``step`` multiplies by `gamma` at these shares of training.
         gamma: the factor of each step.
     """
@@ -69,6 +83,7 @@ class Schedule(Configuration):
     warmup: float = setting(0.25, low=0, below=1)
     start: float = setting(0.04, low=0, high=1)
     end: float = setting(1e-4, low=0, high=1)
+    end_lr: float | None = setting(None, low=0)
     milestones: tuple[float, ...] = setting((0.5, 0.75), above=0, below=1)
     gamma: float = setting(0.1, above=0, high=1)
 
@@ -101,6 +116,48 @@ class Mixing(Configuration):
 
 
 @dataclass(frozen=True, kw_only=True)
+class GlimpseLearning(Configuration):
+    """How a network with glimpses learns where to look; see `curriculum_zoo.training.glimpse_rule`.
+
+    What is a list has a number for 2 processing levels, one for 3 and so on, so that each stage of gradual learning
+    has its own; the last one also serves for more levels.
+
+    The paper's weights are 1e-6, 1e-7 and 1e-7 on MNIST, 1e-8, 1e-9 and 1e-9 on ImageNet. Adam divides gradients by
+    their size, so that only their ratios count, until its ``eps`` of 1e-8 damps them beside the larger ones. In those
+    ratios an early loss of accuracy by looking outweighs the count that is aimed at, and M1 soon looks nowhere for
+    good. The defaults hold the count, and keep all cells in use while the policy learns which of them an image wants.
+    Adam's rate of 0.01 is too much for the location module, whose probabilities one step then drives to 0 or 1; 0.001
+    serves one that sees a map of 7 × 7 px (M1, M2), 0.003 one that sees 3 × 3 px (M3):
+    ``optimizer.layer_lr_scale={"location": 0.1}``.
+
+    Attributes:
+        locations: the mean count of attended locations of an image that is aimed at, the paper's c_t: 2 at 2 levels, 6
+            or 12 at 3 levels on MNIST.
+        cell_probability: the mean probability that is aimed at for each cell of the grid, the paper's c_r; None takes
+            the one that goes with `locations`.
+        samples: choices of locations that are drawn for each image in each step, the paper's M.
+        lambda_f: weight of the policy gradient.
+        lambda_t: weight of the term that holds the count of locations.
+        lambda_r: weight of the term that holds the cells' probabilities together.
+        baseline_decay: of the moving average of the log likelihood that the policy gradient is measured against.
+    """
+
+    locations: PerLevels = setting(2.0, above=0)
+    cell_probability: PerLevels | None = setting(None, above=0, below=1)
+    samples: int = setting(2, low=1)
+    lambda_f: PerLevels = setting(1.0, low=0)
+    lambda_t: PerLevels = setting(3.0, low=0)
+    lambda_r: PerLevels = setting(10.0, low=0)
+    baseline_decay: float = setting(0.9, low=0, below=1)
+
+    def check(self) -> None:
+        """A list must have a number."""
+        for name in ("locations", "cell_probability", "lambda_f", "lambda_t", "lambda_r"):
+            if getattr(self, name) == ():
+                self.fail(name, "must be a number, or a list of one or more")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe(Configuration):
     """One training run, whole.
 
@@ -113,15 +170,20 @@ class Recipe(Configuration):
         accumulation: parts that a batch is computed in, one after the other, where memory is short.
         seed: seeds initialisation, order, augmentation, curriculum and validation split.
         model_options: further keywords of `create_model`.
-        warm_start: plain twin whose weights the network starts from, as `create_model` has it.
-        pretrained: whether the network starts from its released weights.
+        warm_start: weights that the network starts from, its plain twin's say, as `create_model` has it.
+        pretrained: whether the network starts from the weights that `model` names.
+        start_sha256: SHA-256 of the file of those weights, where it must be exactly these.
+        reset: patterns of parameter names whose parts start anew, in place of those weights' (``["conv1"]``). The
+            classifier always does, unless it is for the same classes.
         image_size: side in px that images are brought to; None keeps the data set's.
-        validation: share of the training images held out, by seed; 0 holds out none.
+        validation: the training images held out, by seed: a share below 1, or a number of images; 0 for none.
         optimizer: how weights follow gradients.
         schedule: how the learning rate moves.
-        augmentation: what happens to each training image.
+        augmentation: what happens to each training image that is kept in memory.
+        photos: how image files are read, and what happens to those that are not kept in memory.
         mixing: mixup and cutmix.
         label_smoothing: share of the target spread over all classes.
+        glimpses: how a network with glimpses learns where to look; None for all other networks.
         ema_decay: decay of an exponential moving average of the weights, which is then what is evaluated and saved.
         precision: of forward and backward; weights are kept in fp32.
         channels_last: whether images lie in memory pixel by pixel.
@@ -144,13 +206,17 @@ class Recipe(Configuration):
     model_options: dict[str, Any] = setting(factory=dict)
     warm_start: str | None = None
     pretrained: bool = False
+    start_sha256: str | None = None
+    reset: tuple[str, ...] = ()
     image_size: int | None = setting(None, low=1)
-    validation: float = setting(0.1, low=0, below=1)
+    validation: float | int = setting(0.1, low=0)
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     augmentation: Augmentation = Augmentation()
+    photos: PhotoOptions = PhotoOptions()
     mixing: Mixing = Mixing()
     label_smoothing: float = setting(0.0, low=0, below=1)
+    glimpses: GlimpseLearning | None = None
     ema_decay: float | None = setting(None, above=0, below=1)
     precision: Precision = "fp32"
     channels_last: bool = True
@@ -161,7 +227,11 @@ class Recipe(Configuration):
     notes: str = ""
 
     def check(self) -> None:
-        """Accumulation must divide the batch."""
+        """Accumulation must divide the batch, images are held out whole, and a SHA-256 has 64 digits."""
+        if self.start_sha256 is not None and not re.fullmatch("[0-9a-f]{64}", self.start_sha256):
+            self.fail("start_sha256", f"must be 64 hexadecimal digits, got {self.start_sha256!r}")
+        if self.validation > 1 and self.validation % 1:
+            self.fail("validation", f"must be a share below 1 or a whole number of images, got {self.validation}")
         if self.batch_size % self.accumulation:
             self.fail("accumulation", f"must divide batch_size {self.batch_size}, got {self.accumulation}")
 

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import platform
 import re
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ..data import ImageSet
 from ..errors import CheckpointError
+from ..hub.folder import LOCAL
 from .checkpoint import replace_file
 from .recipe import Recipe
+
+if TYPE_CHECKING:
+    from .setup import Setup
 
 __all__ = ["RunFolder"]
 
@@ -28,7 +35,8 @@ class RunFolder:
     """Names and plain readers and writers for the files of one run.
 
     ``recipe.json``, ``environment.json``, ``metrics.jsonl`` (a line an epoch), ``results.json`` (once finished),
-    ``curves.png``, ``checkpoint.pt``, and ``last/`` and ``best/`` with weights and config each.
+    ``curves.png``, ``checkpoint.pt``, ``skipped_images.json`` (where images may be left out), ``last/`` and ``best/``
+    with weights and config each.
 
     Attributes:
         path: the folder.
@@ -39,8 +47,10 @@ class RunFolder:
     @classmethod
     def of(cls, recipe: Recipe) -> RunFolder:
         """The folder of a run that was given none: ``runs/<model>-<data>-<curriculum>-<seed>``."""
-        data = Path(recipe.data.partition(":")[2]).stem or recipe.data
-        parts = (recipe.model, data, recipe.curriculum, str(recipe.seed))
+        argument = Path(recipe.data.partition(":")[2])
+        is_path = argument.suffix or len(argument.parts) > 1  # whose name alone tells enough
+        data = argument.stem if is_path else recipe.data
+        parts = (_short(recipe.model), data, recipe.curriculum, str(recipe.seed))
         return cls(Path("runs") / "-".join(re.sub(r"[^\w.]+", "_", part).strip("_") for part in parts))
 
     @property
@@ -99,20 +109,25 @@ class RunFolder:
             )
         return Recipe.load(path)
 
-    def write_environment(self, image_set: ImageSet, device: torch.device, processes: int) -> None:
-        """Record versions, machine and the data's fingerprint."""
+    def write_environment(self, setup: Setup) -> None:
+        """Record versions, machine, and fingerprints of the data, of its split and of pipelines from files."""
+        image_set, device = setup.image_set, setup.device
+        split = hashlib.sha256(setup.train_indices.tobytes() + b"|" + setup.validation_indices.tobytes()).hexdigest()
         facts = {
             "python": platform.python_version(),
             "platform": platform.platform(),
             "processor": _processor(),
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
             "threads": torch.get_num_threads(),
-            "processes": processes,
-            "packages": {name: metadata.version(name) for name in _PACKAGES},
+            "processes": setup.accelerator.num_processes,
+            "packages": _versions((*_PACKAGES, *setup.supply.packages)),
             "command": sys.argv,
             "data": {
                 "name": image_set.name,
                 "fingerprint": image_set.fingerprint,
+                "split": split,
+                "in_memory": isinstance(image_set, ImageSet),
+                "pipelines": setup.supply.pipelines,
                 "train_images": len(image_set.train_labels),
                 "test_images": len(image_set.test_labels),
                 "classes": list(image_set.classes),
@@ -129,6 +144,13 @@ class RunFolder:
         path = self.path / "metrics.jsonl"
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
+    def write_skipped(self, skipped: dict[str, str]) -> None:
+        """List images that were left out because they cannot be read, those of an interrupted part of the run too."""
+        path = self.path / "skipped_images.json"
+        before = json.loads(path.read_text(encoding="utf-8"))["images"] if path.exists() else {}
+        images = dict(sorted({**before, **skipped}.items()))
+        replace_file(path, json.dumps({"count": len(images), "images": images}, indent=2) + "\n")
+
     def write_results(self, results: dict[str, Any]) -> None:
         """Write what the finished run came to."""
         replace_file(self.path / "results.json", json.dumps(results, indent=2) + "\n")
@@ -140,6 +162,23 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
         for key in now
         if key != "notes" and before.get(key) != now[key]
     ]
+
+
+def _versions(packages: Iterable[str]) -> dict[str, str]:
+    """Versions of those that are installed."""
+    versions = {}
+    for name in packages:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
+
+
+def _short(model: str) -> str:
+    """A model's name; of weights in a folder, the folder's, or that of the run whose best or last ones they are."""
+    if not model.startswith(LOCAL):
+        return model
+    path = Path(model.removeprefix(LOCAL))
+    return path.parent.name if path.name in ("best", "last") and path.parent.name else path.name
 
 
 def _processor() -> str:

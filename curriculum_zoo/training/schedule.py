@@ -12,21 +12,23 @@ from .recipe import Schedule
 __all__ = ["drops", "share_of_peak"]
 
 
-def share_of_peak(schedule: Schedule, progress: float) -> float:
+def share_of_peak(schedule: Schedule, progress: float, peak: float = 1.0) -> float:
     """The learning rate as a share of its peak.
 
     Args:
         schedule: which schedule.
         progress: share of training done, 0 to 1.
+        peak: the peak, which matters only where the schedule states the last rate itself.
     """
+    end = schedule.end if schedule.end_lr is None else schedule.end_lr / peak
     if schedule.name == "onecycle":
         if progress < schedule.warmup:
             return _half_cosine(schedule.start, 1.0, progress / schedule.warmup)
-        return _half_cosine(1.0, schedule.end, (progress - schedule.warmup) / (1 - schedule.warmup))
+        return _half_cosine(1.0, end, (progress - schedule.warmup) / (1 - schedule.warmup))
     if progress < schedule.warmup:
         return schedule.start + (1 - schedule.start) * progress / schedule.warmup
     if schedule.name == "cosine":
-        return _half_cosine(1.0, schedule.end, (progress - schedule.warmup) / (1 - schedule.warmup))
+        return _half_cosine(1.0, end, (progress - schedule.warmup) / (1 - schedule.warmup))
     if schedule.name == "step":
         return math.prod(schedule.gamma for milestone in schedule.milestones if progress >= milestone)
     return 1.0

@@ -14,16 +14,20 @@ import torch
 from torch import Tensor, nn
 
 from ..curricula import Curriculum, Stage, create_curriculum
-from ..data import ImageSet, ResidentLoader, open_dataset
+from ..data import ImageSet, PhotoSet, Supply, open_dataset
 from ..data.normalize import Normalize
+from ..data.photo_loader import PhotoLoader
+from ..data.supply import Loader
 from ..devices import select_device
-from ..errors import RecipeError, TrainingError, UnknownNameError
-from ..hub.weights import TIMM, model_config
-from ..models import create_model
-from ..registry import MODELS, Entry, closest
-from ..seeding import derive_seed
+from ..errors import RecipeError, TrainingError
+from ..hub.folder import model_config
+from ..registry import closest
 from .cost import CostMeter
-from .objectives import CrossEntropy
+from .glimpse_rule import GlimpseRule
+from .levels import check_levels
+from .objectives import CrossEntropy, Objective
+from .origin import Origin, make_network
+from .parameter_groups import LearningRates
 from .recipe import Optimizer, Recipe
 from .schedule import drops
 
@@ -38,12 +42,15 @@ class Setup:
         recipe: what they were made from.
         accelerator: Accelerate's hold on devices, processes and precision.
         image_set: all images.
+        supply: gives them out in batches.
         train_indices: which training images are trained on.
         validation_indices: which are held out.
+        origin: where the network comes from.
         network: the network itself.
         trained: what training calls: the network, or its compiled form.
         average: the moving average of its weights, where the recipe wants one.
         curriculum: the plan of stages.
+        rates: the peak learning rates of its parameters.
         objective: the loss.
         cost: counts FLOPs by stage.
         normalize: what happens to images after the view.
@@ -51,17 +58,20 @@ class Setup:
 
     recipe: Recipe
     accelerator: Any
-    image_set: ImageSet
+    image_set: ImageSet | PhotoSet
+    supply: Supply
     train_indices: np.ndarray
     validation_indices: np.ndarray
+    origin: Origin
     network: nn.Module
     trained: nn.Module
     average: Any
     curriculum: Curriculum
-    objective: CrossEntropy
+    rates: LearningRates
+    objective: Objective
     cost: CostMeter
     normalize: Normalize
-    _loaders: dict[Any, ResidentLoader] = field(default_factory=dict, repr=False)
+    _loaders: dict[str, Loader] = field(default_factory=dict, repr=False)
 
     @property
     def device(self) -> torch.device:
@@ -78,11 +88,13 @@ class Setup:
         """Number of classes."""
         return len(self.image_set.classes)
 
-    def training_loader(self, stage: Stage) -> ResidentLoader:
-        """The loader of shuffled, augmented training images for a stage's batch size."""
+    def training_loader(self, stage: Stage) -> Loader:
+        """The loader of shuffled, augmented training images for a stage's batch size, and for its size where it can."""
         batch_size = max(1, round(self.recipe.batch_size * stage.batch_scale(self.image_size)))
-        base = self._loader("train")
-        return base if batch_size == base.batch_size else base.with_batch_size(batch_size)
+        loader = self._loader("train")
+        if isinstance(loader, PhotoLoader):
+            loader = loader.with_pixels(stage.pixels(self.image_size))
+        return loader if batch_size == loader.batch_size else loader.with_batch_size(batch_size)
 
     def validation_batches(self) -> Iterator[tuple[Tensor, Tensor]] | None:
         """Held-out images with labels, in [0, 1]; None where the recipe holds out none."""
@@ -106,49 +118,38 @@ class Setup:
 
     def config(self, facts: dict[str, Any]) -> dict[str, Any]:
         """The ``config.json`` that goes with this run's weights."""
-        name = self.recipe.model
-        own: dict[str, Any] = getattr(self.network, "pretrained_cfg", None) or {}
-        if name.startswith(("timm/", "hf-hub:", "local-dir:")):
-            architecture, distribution = own.get("architecture", name), TIMM
-        else:
-            entry = _entry(name)
-            architecture, distribution = entry.name, entry.distribution
         height, width = self.image_set.image_size
         return model_config(
             self.network,
-            architecture=architecture,
+            architecture=self.origin.architecture,
             options=_building_options(self.network),
             input_size=(self.image_set.channels, height, width),
             mean=self.normalize.mean,
             std=self.normalize.std,
             classes=self.image_set.classes,
-            facts={"distribution": distribution, **facts},
+            interpolation=self.supply.interpolation,
+            crop_pct=self.supply.crop_pct,
+            facts={**self.origin.facts, **facts},
         )
 
-    def _loader(self, which: str) -> ResidentLoader:
+    def _loader(self, which: str) -> Loader:
         """The loader of one part of the images; each is put onto the device once."""
         if which not in self._loaders:
-            images, labels = self.image_set.train_images, self.image_set.train_labels
-            if which == "test":
-                images, labels = self.image_set.test_images, self.image_set.test_labels
-            else:
-                chosen = self.validation_indices if which == "validation" else self.train_indices
-                images, labels = images[chosen], labels[chosen]
+            chosen = self.validation_indices if which == "validation" else self.train_indices
+            count = len(self.image_set.test_labels) if which == "test" else len(chosen)
+            training = which in ("train", "calibration")
             # All processes calibrate on the same images, so that they go on with the same network.
             shared = which != "calibration"
             processes = self.accelerator.num_processes if shared else 1
-            self._loaders[which] = ResidentLoader(
-                images,
-                labels,
-                batch_size=self._batch_size(which, len(images), processes),
-                augmentation=self.recipe.augmentation if which in ("train", "calibration") else None,
-                seed=self.recipe.seed,
-                shuffle=which in ("train", "calibration"),
-                drop_last=which in ("train", "calibration"),
-                device=self.device,
+            self._loaders[which] = self.supply.loader(
+                "test" if which == "test" else chosen,
+                training=training,
+                batch_size=self._batch_size(which, count, processes),
+                # Images that are drawn anew at every load are the same ones in the evaluations of all runs.
+                seed=self.recipe.seed if training else 0,
+                drop_last=training,
                 rank=self.accelerator.process_index if shared else 0,
                 world_size=processes,
-                channels_last=self.recipe.channels_last,
             )
         return self._loaders[which]
 
@@ -161,7 +162,12 @@ class Setup:
 
 
 def prepare(
-    recipe: Recipe, *, data_root: str | Path = "data", download: bool = False, device: str | None = None
+    recipe: Recipe,
+    *,
+    data_root: str | Path = "data",
+    download: bool = False,
+    device: str | None = None,
+    workers: int | None = None,
 ) -> Setup:
     """Make all parts of a run and try each stage of its curriculum once, so that what does not fit fails now.
 
@@ -170,21 +176,31 @@ def prepare(
         data_root: folder of data sets that are known by name.
         download: whether a missing data set may be downloaded there.
         device: ``cpu``, ``cuda``, …; the best there is where None.
+        workers: processes that read image files which are not kept in memory; one a processor where None.
 
     Raises:
         CurriculumZooError: something is unknown, missing or malformed, or does not fit together.
     """
     curriculum = create_curriculum(recipe.curriculum, epochs=recipe.epochs, seed=recipe.seed)
     curriculum = curriculum.with_learning_rate_drops(drops(recipe.schedule, recipe.epochs))
-    accelerator = _make_accelerator(recipe, device, freezes=_freezes(curriculum))
+    accelerator, distributed = _make_accelerator(recipe, device)
     image_set = open_dataset(
-        recipe.data, root=data_root, download=download, image_size=recipe.image_size, seed=recipe.seed
+        recipe.data,
+        root=data_root,
+        download=download,
+        image_size=recipe.image_size,
+        seed=recipe.seed,
+        resident=recipe.photos.resident,
+        on_bad_image=recipe.photos.on_bad_image,
     )
     train_indices, validation_indices = _split(recipe, image_set)
-    network = _make_network(recipe, image_set).to(accelerator.device)
+    network, origin = make_network(recipe, image_set)
+    network = network.to(accelerator.device)
+    stages = [curriculum.stage(epoch) for epoch in range(recipe.epochs)]
+    check_levels(recipe, network, stages, image_set.image_size[0])
     if recipe.channels_last:
         network = network.to(memory_format=torch.channels_last)
-    objective = CrossEntropy(recipe.label_smoothing)
+    objective = _make_objective(recipe)
     cost = CostMeter(
         network,
         channels=image_set.channels,
@@ -195,34 +211,32 @@ def prepare(
     )
     curriculum.check_image_size(image_set.image_size[0])
     cost.full()
-    make_optimizer(network, recipe.optimizer)
+    rates = LearningRates.of(network, recipe.optimizer, stages)
+    make_optimizer(network, recipe.optimizer, rates)
+    supply = _make_supply(recipe, image_set, network, torch.device(accelerator.device), workers)
     setup = Setup(
         recipe=recipe,
         accelerator=accelerator,
         image_set=image_set,
+        supply=supply,
         train_indices=train_indices,
         validation_indices=validation_indices,
+        origin=origin,
         network=network,
         trained=cast(nn.Module, torch.compile(network)) if recipe.compile else network,
         average=_make_average(network, recipe.ema_decay),
         curriculum=curriculum,
+        rates=rates,
         objective=objective,
         cost=cost,
-        normalize=_make_normalize(recipe, image_set, train_indices, network, torch.device(accelerator.device)),
+        normalize=_make_normalize(recipe, supply, train_indices, network),
     )
-    for stage in map(curriculum.stage, range(recipe.epochs)):
+    for stage in stages:
         cost.of(stage)
         setup.training_loader(stage)
+    # Parameters that are frozen, or that a stage leaves out, get no gradient, which DDP must be told to expect.
+    distributed.find_unused_parameters = bool(cost.idle)
     return setup
-
-
-def _entry(name: str) -> Entry:
-    """Who brings a model, whose name may end in the tag of released weights."""
-    try:
-        return MODELS.entry(name)
-    except UnknownNameError:
-        path, slash, last = name.rpartition("/")
-        return MODELS.entry(f"{path}{slash}{last.partition('.')[0]}")
 
 
 def _building_options(network: nn.Module) -> dict[str, Any]:
@@ -231,12 +245,13 @@ def _building_options(network: nn.Module) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in ("num_classes", "in_chans")}
 
 
-def make_optimizer(model: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module, settings: Optimizer, rates: LearningRates | None = None) -> torch.optim.Optimizer:
     """A fresh optimiser over all parameters that learn.
 
     Args:
         model: the network, with nothing frozen yet.
         settings: which optimiser, and its numbers.
+        rates: the peak learning rates of those parameters; where None, those of a run whose stages change none.
 
     Raises:
         RecipeError: timm knows no such optimiser, or it does not take these options.
@@ -263,10 +278,12 @@ def make_optimizer(model: nn.Module, settings: Optimizer) -> torch.optim.Optimiz
         ) from error
     if getattr(optimizer, "is_second_order", False):
         raise RecipeError(f"recipe: optimizer.name '{settings.name}' needs second derivatives, which are not taken.")
+    (rates or LearningRates.of(model, settings)).divide(optimizer, model)
     return optimizer
 
 
-def _make_accelerator(recipe: Recipe, device: str | None, *, freezes: bool) -> Any:
+def _make_accelerator(recipe: Recipe, device: str | None) -> tuple[Any, Any]:
+    """Accelerate's accelerator, and its settings of DDP, which hold once it prepares a network."""
     from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.state import AcceleratorState
 
@@ -276,12 +293,13 @@ def _make_accelerator(recipe: Recipe, device: str | None, *, freezes: bool) -> A
     # Accelerate keeps one state a process; a second run in it may want another precision or device.
     AcceleratorState._reset_state(reset_partial_state=True)
     with _environment("ACCELERATE_TORCH_DEVICE", device if device and chosen.type != "cpu" else None):
-        return Accelerator(
+        distributed = DistributedDataParallelKwargs()
+        accelerator = Accelerator(
             mixed_precision="no" if recipe.precision == "fp32" else recipe.precision,
             cpu=chosen.type == "cpu",
-            # Frozen parameters get no gradient, which DDP must be told to expect.
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=freezes)],
+            kwargs_handlers=[distributed],
         )
+        return accelerator, distributed
 
 
 @contextlib.contextmanager
@@ -298,11 +316,13 @@ def _environment(name: str, value: str | None) -> Iterator[None]:
                 os.environ[name] = before
 
 
-def _freezes(curriculum: Curriculum) -> bool:
-    return any(curriculum.stage(epoch).frozen for epoch in range(curriculum.epochs))
+def _make_objective(recipe: Recipe) -> Objective:
+    if recipe.glimpses is None:
+        return CrossEntropy(recipe.label_smoothing)
+    return GlimpseRule(recipe.glimpses, recipe.label_smoothing)
 
 
-def _split(recipe: Recipe, image_set: ImageSet) -> tuple[np.ndarray, np.ndarray]:
+def _split(recipe: Recipe, image_set: ImageSet | PhotoSet) -> tuple[np.ndarray, np.ndarray]:
     height, width = image_set.image_size
     if height != width:
         raise RecipeError(
@@ -319,35 +339,39 @@ def _split(recipe: Recipe, image_set: ImageSet) -> tuple[np.ndarray, np.ndarray]
     return train, validation
 
 
-def _make_network(recipe: Recipe, image_set: ImageSet) -> nn.Module:
-    torch.manual_seed(derive_seed(recipe.seed))
-    return create_model(
-        recipe.model,
-        pretrained=recipe.pretrained,
-        num_classes=len(image_set.classes),
-        in_chans=image_set.channels,
-        image_size=image_set.image_size[0],
-        warm_start=recipe.warm_start,
-        **recipe.model_options,
-    )
-
-
 def _make_average(network: nn.Module, decay: float | None) -> Any:
     from timm.utils import ModelEmaV3
 
     return None if decay is None else ModelEmaV3(network, decay=decay)
 
 
-def _make_normalize(
-    recipe: Recipe, image_set: ImageSet, train_indices: np.ndarray, network: nn.Module, device: torch.device
-) -> Normalize:
-    channels = image_set.channels
+def _make_supply(
+    recipe: Recipe, image_set: ImageSet | PhotoSet, network: nn.Module, device: torch.device, workers: int | None
+) -> Supply:
+    own: dict[str, Any] = getattr(network, "pretrained_cfg", None) or {}
+    return Supply(
+        image_set,
+        augmentation=recipe.augmentation,
+        photos=recipe.photos,
+        interpolation=own.get("interpolation"),
+        crop_pct=own.get("crop_pct"),
+        device=device,
+        channels_last=recipe.channels_last,
+        workers=workers,
+    )
+
+
+def _make_normalize(recipe: Recipe, supply: Supply, train_indices: np.ndarray, network: nn.Module) -> Normalize:
+    channels, device = supply.images.channels, supply.device
     if recipe.normalize == "none":
         return Normalize((0.0,) * channels, (1.0,) * channels, device)
     if recipe.normalize == "data":
-        return Normalize(*image_set.mean_std(train_indices), device)
+        return Normalize(*supply.mean_std(train_indices, recipe.seed), device)
     own: dict[str, Any] = getattr(network, "pretrained_cfg", None) or {}
     mean, std = tuple(own.get("mean", ())), tuple(own.get("std", ()))
+    if channels == 1 and len(mean) == len(std) == 3:
+        # A network for RGB whose first convolution was summed for gray.
+        mean, std = (sum(mean) / 3,), (sum(std) / 3,)
     if len(mean) != channels or len(std) != channels:
         raise RecipeError(
             f"recipe: normalize 'model' needs a mean for each of {channels} channels; {recipe.model} states "

@@ -20,7 +20,7 @@ from ..data.rand_augment import rand_augment
 from ..errors import TrainingError
 from ..evaluation.calibrate import calibrate_batchnorm
 from ..evaluation.metrics import Scores, collect, score
-from ..hub.weights import save_folder
+from ..hub.folder import save_folder
 from ..seeding import derive_seed
 from .checkpoint import load_checkpoint, save_checkpoint
 from .cost import peak_memory
@@ -30,6 +30,7 @@ from .progress import Reporter
 from .run_folder import RunFolder
 from .schedule import share_of_peak
 from .setup import Setup, make_optimizer
+from .sums import COUNTS, Sums
 
 __all__ = ["Result", "Trainer"]
 
@@ -57,37 +58,6 @@ class Result:
     seconds: float
 
 
-@dataclass
-class _Sums:
-    """What adds up over an epoch; on the device, so that the loop never waits for it."""
-
-    loss: Tensor
-    right: Tensor
-    images: int = 0
-    seconds: float = 0.0
-    compute_seconds: float = 0.0
-
-    @contextlib.contextmanager
-    def computing(self) -> Iterator[None]:
-        """Count the time within as spent on forward, backward or optimiser."""
-        started = time.perf_counter()
-        yield
-        self.compute_seconds += time.perf_counter() - started
-
-    def figures(self) -> tuple[float, float]:
-        """Mean loss and accuracy so far."""
-        return self.loss.item() / self.images, self.right.item() / self.images
-
-    def to_dict(self) -> dict[str, Any]:
-        return {**vars(self), "loss": self.loss.item(), "right": self.right.item()}
-
-    @classmethod
-    def start(cls, device: torch.device, values: dict[str, Any] | None = None) -> _Sums:
-        values = values or {"loss": 0.0, "right": 0.0}
-        sums = {name: torch.tensor(values[name], dtype=torch.float64, device=device) for name in ("loss", "right")}
-        return cls(**{**values, **sums})
-
-
 class Trainer:
     """One run in progress: its position, its optimiser, and what it measured so far.
 
@@ -110,34 +80,36 @@ class Trainer:
         self.optimizer = self._new_optimizer()
         self.mixer = Mixer(self.recipe, setup.num_classes) if self.recipe.mixing.active else None
         self._checkpoint_seconds = checkpoint_minutes * 60
-        self._sums: _Sums | None = None
+        self._sums: Sums | None = None
 
     # -- the run ------------------------------------------------------------------------------------------------
 
     def run(self) -> Result:
         """Train from the present position to the end."""
         self.reporter.start(self.recipe, self.folder.path, self.epoch)
-        with contextlib.closing(self.reporter):
+        with contextlib.closing(self.reporter), contextlib.closing(self.setup.supply):
             for epoch in range(self.epoch, self.recipe.epochs):
                 stage = self.setup.curriculum.stage(epoch)
                 self._train_epoch(epoch, stage)
                 self._finish_epoch(stage)
-        return self._finish_run()
+            return self._finish_run()
 
     def _train_epoch(self, epoch: int, stage: Stage) -> None:
         loader = self.setup.training_loader(stage)
         if stage.fresh_optimizer and self.step == 0:
             self.optimizer = self._new_optimizer()
-        self._sums = self._sums or _Sums.start(self.setup.device)
+        self._sums = self._sums or Sums.start(self.setup.device)
         self.reporter.start_epoch(epoch, stage, loader.steps, self.step)
         self.model.train()
-        with stage.applied_to(self.setup.network) as view:
+        peaks = self.setup.rates.in_stage(stage, self.optimizer.param_groups)
+        # Photographs come at the stage's size already.
+        with stage.at_full_size(self.setup.image_size).applied_to(self.setup.network) as view:
             started = saved = time.perf_counter()
             for step, (images, labels) in enumerate(loader.batches(epoch, start=self.step), self.step):
                 self._seed(epoch, step)
                 progress = (epoch + step / loader.steps) / self.recipe.epochs
                 scale = stage.batch_scale(self.setup.image_size)
-                self._set_learning_rate(scale * share_of_peak(self.recipe.schedule, progress))
+                self._set_learning_rates(peaks, scale, progress)
                 with self._explained(epoch, step, stage, images):
                     self._update(view(self._strengthened(images, stage, epoch, step)), labels, stage)
                 now = time.perf_counter()
@@ -148,7 +120,7 @@ class Trainer:
                 if now - saved > self._checkpoint_seconds and self.step < loader.steps:
                     self._save_checkpoint()
                     started = saved = time.perf_counter()
-            self._sums.loss.item()  # the device may still be at work
+            self._sums.figures()  # the device may still be at work
             self._sums.seconds += time.perf_counter() - started
 
     def _strengthened(self, images: Tensor, stage: Stage, epoch: int, step: int) -> Tensor:
@@ -168,31 +140,41 @@ class Trainer:
         assert self._sums is not None
         with self._sums.computing():
             self.optimizer.zero_grad(set_to_none=True)
-            loss, right = self._backward(images, targets, labels, stage)
-        self._refuse_infinite(loss)
+            means, right = self._backward(images, targets, labels, stage)
+        self._refuse_infinite(means["loss"])
         with self._sums.computing():
             self.optimizer.step()
+        self._remember(means)
         if self.setup.average is not None:
             self.setup.average.update(self.setup.network)
-        self._sums.loss += loss.double() * len(images)
-        self._sums.right += right
-        self._sums.images += len(images)
+        self._sums.add(len(images), right, means)
 
-    def _backward(self, images: Tensor, targets: Tensor, labels: Tensor, stage: Stage) -> tuple[Tensor, Tensor]:
-        """Accumulate gradients of one batch; its mean loss and count of right predictions."""
+    def _backward(
+        self, images: Tensor, targets: Tensor, labels: Tensor, stage: Stage
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Accumulate gradients of one batch; its mean loss and other figures, and its count of right predictions."""
         accelerator = self.setup.accelerator
-        total = torch.zeros((), device=self.setup.device)
-        right = torch.zeros((), device=self.setup.device)
+        means: dict[str, Tensor] = {}
+        right = torch.zeros((), dtype=torch.float64, device=self.setup.device)
         parts = [tensor.chunk(self.recipe.accumulation) for tensor in (images, targets, labels)]
         for index, (some_images, some_targets, some_labels) in enumerate(zip(*parts, strict=True), 1):
             last = index == len(parts[0])
+            weight = len(some_images) / len(images)
             with contextlib.nullcontext() if last else accelerator.no_sync(self.model):
-                loss, logits = self.setup.objective(self.model, some_images, some_targets, stage)
-                share = loss * (len(some_images) / len(images))
-                accelerator.backward(share)
-            total += share.detach()
-            right += (logits.detach().argmax(1) == some_labels).sum()
-        return total, right
+                outcome = self.setup.objective(self.model, some_images, some_targets, stage)
+                accelerator.backward(outcome.loss * weight)
+            for name, value in outcome.means().items():
+                means[name] = means.get(name, 0) + value.double() * weight
+            samples = len(outcome.logits) // len(some_images)
+            right += (outcome.logits.detach().argmax(1) == some_labels.repeat(samples)).sum() / samples
+        return means, right
+
+    def _remember(self, means: dict[str, Tensor]) -> None:
+        """Let the objective remember what it is to remember, the same on all processes."""
+        figures = {name: value for name, value in means.items() if name != "loss"}
+        if figures:
+            values = self.setup.accelerator.reduce(torch.stack(list(figures.values())), reduction="mean")
+            self.setup.objective.update(dict(zip(figures, values.tolist(), strict=True)))
 
     def _refuse_infinite(self, loss: Tensor) -> None:
         """Stop before the step where loss or gradients are not finite; clip them where the recipe says so."""
@@ -227,6 +209,7 @@ class Trainer:
                     save_folder(folder, network.state_dict(), self.setup.config(facts))
         self._save_checkpoint()
         self._write_log()
+        self._list_skipped()
         self.reporter.end_epoch(self.metrics[-1])
 
     def _write_log(self) -> None:
@@ -235,27 +218,39 @@ class Trainer:
             self.folder.write_metrics(self.metrics)
             draw_curves(self.metrics, self.folder.curves, title=f"{self.recipe.model}, {self.recipe.curriculum}")
 
+    def _list_skipped(self) -> None:
+        """List the images that were left out, by whichever process."""
+        if self.recipe.photos.on_bad_image != "skip":
+            return
+        from accelerate.utils import gather_object
+
+        skipped = {name: reason for part in gather_object([self.setup.supply.skipped]) for name, reason in part.items()}
+        if self.setup.accelerator.is_main_process:
+            self.folder.write_skipped(skipped)
+
     def _metrics_line(self, stage: Stage, sums: dict[str, float], validation: Scores | None) -> dict[str, Any]:
         before = self.metrics[-1] if self.metrics else {"flops": 0, "full_flops": 0, "seconds": 0.0}
         images, processes = int(sums["images"]), self.setup.accelerator.num_processes
         seconds = sums["seconds"] / processes
         on_cpu = self.setup.device.type == "cpu"
+        means = {name: total / images for name, total in sums.items() if name not in COUNTS}
         return {
             "epoch": self.epoch,
             "stage": stage.name,
             "image_size": stage.pixels(self.setup.image_size),
-            "lr": self.optimizer.param_groups[0]["lr"],
-            "train_loss": sums["loss"] / images,
-            "train_accuracy": sums["right"] / images,
+            "lr": max(group["lr"] for group in self.optimizer.param_groups),
+            "train_loss": means.pop("loss"),
+            "train_accuracy": means.pop("right"),
             "validation_loss": validation.loss if validation else None,
             "validation_accuracy": validation.top1 if validation else None,
             "images_per_second": images / seconds,
-            "flops": before["flops"] + images * self.setup.cost.of(stage),
+            "flops": before["flops"] + images * self.setup.cost.of(stage, means),
             "full_flops": before["full_flops"] + images * self.setup.cost.full(),
             "seconds": before["seconds"] + seconds,
             "peak_memory_bytes": peak_memory(self.setup.device),
             # A GPU computes while the host goes on, so there this share cannot be read off the host's clock.
             "overhead": 1 - sums["compute_seconds"] / sums["seconds"] if on_cpu else None,
+            **means,
         }
 
     @property
@@ -309,6 +304,7 @@ class Trainer:
     def _score(self, network: nn.Module, batches: Iterator[tuple[Tensor, Tensor]]) -> Scores:
         from accelerate.utils import gather_object
 
+        self._seed(self.epoch, self.step)  # for networks that draw where to look
         normalized = ((self.setup.normalize(images), labels) for images, labels in batches)
         own = collect(network, normalized, device=self.setup.device, precision=self.recipe.precision)
         parts = gather_object([own])
@@ -329,6 +325,7 @@ class Trainer:
             "model": self.setup.network.state_dict(),
             "average": self.setup.average.state_dict() if self.setup.average else None,
             "optimizer": self.optimizer.state_dict(),
+            "objective": self.setup.objective.state_dict(),
             "scaler": scaler.state_dict() if scaler else None,
             "rng": torch.get_rng_state(),
         }
@@ -344,9 +341,10 @@ class Trainer:
         if state is None:
             return
         self.epoch, self.step, self.metrics = state["epoch"], state["step"], state["metrics"]
-        self._sums = _Sums.start(self.setup.device, state["sums"]) if state["sums"] else None
+        self._sums = Sums.start(self.setup.device, state["sums"]) if state["sums"] else None
         self.setup.network.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.setup.objective.load_state_dict(state["objective"])
         torch.set_rng_state(state["rng"])
         if self.setup.average is not None:
             self.setup.average.load_state_dict(state["average"])
@@ -357,12 +355,14 @@ class Trainer:
     # -- small parts --------------------------------------------------------------------------------------------
 
     def _new_optimizer(self) -> Any:
-        return self.setup.accelerator.prepare(make_optimizer(self.setup.network, self.recipe.optimizer))
+        return self.setup.accelerator.prepare(
+            make_optimizer(self.setup.network, self.recipe.optimizer, self.setup.rates)
+        )
 
-    def _set_learning_rate(self, share: float) -> None:
-        rate = self.recipe.optimizer.peak_lr * share
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group.get("lr_scale", 1.0)
+    def _set_learning_rates(self, peaks: list[float], scale: float, progress: float) -> None:
+        """Set the rates of the optimiser's groups, whose peaks these are, for a share of training done."""
+        for group, peak in zip(self.optimizer.param_groups, peaks, strict=True):
+            group["lr"] = peak * (scale * share_of_peak(self.recipe.schedule, progress, peak))
 
     def _seed(self, epoch: int, step: int) -> None:
         """Set every generator that networks and libraries draw from, so that no state needs to be carried along."""

@@ -44,6 +44,16 @@ def test_curves_are_drawn_with_stages_shaded(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["curves.png"]
 
 
+def test_attended_locations_are_drawn_beneath_against_what_was_aimed_at(tmp_path):
+    path = tmp_path / "curves.png"
+    counts = [{}, {"attended": 4.0, "attended_target": 2.0}, {"attended": 2.5, "attended_target": 2.0}]
+    draw_curves([line(epoch, **count) for epoch, count in enumerate(counts)], path, title="a run")
+    drawn = pixels(path)
+    assert drawn.shape == (1080, 840, 3)
+    assert share(drawn[:720], ORANGE) < 0.0002
+    assert share(drawn[720:], ORANGE) > 0.0005
+
+
 @pytest.mark.parametrize("epochs", [1, 12])
 def test_curves_without_validation_show_training_alone(tmp_path, epochs):
     lines = [line(e, validation_loss=None, validation_accuracy=None) for e in range(epochs)]

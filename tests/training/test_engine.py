@@ -17,7 +17,8 @@ from curriculum_zoo.data import open_dataset
 from curriculum_zoo.errors import CheckpointError, TrainingError
 from curriculum_zoo.evaluation import evaluate
 from curriculum_zoo.evaluation.metrics import collect, score
-from curriculum_zoo.hub.weights import load_folder
+from curriculum_zoo.hub.folder import open_folder
+from curriculum_zoo.models import create_model
 from curriculum_zoo.registry import register_curriculum, register_model
 from curriculum_zoo.training.progress import Reporter
 from curriculum_zoo.training.run_folder import RunFolder
@@ -123,7 +124,8 @@ def test_validation_figures_are_those_of_the_saved_weights(recipe, train, settin
     wanted = recipe({"model": "timm/test_resnet", "epochs": 1, "validation": 0.25, **settings})
     result = train(wanted)
     setup = prepare(wanted, device="cpu")
-    network, config = load_folder(result.folder / "last")
+    config = open_folder(result.folder / "last").config
+    network = create_model(f"local-dir:{result.folder / 'last'}", pretrained=True).eval()
     mean, std = (torch.tensor(config["pretrained_cfg"][key]).view(-1, 1, 1) for key in ("mean", "std"))
     images = setup.image_set.train_images[setup.validation_indices]
     pixels = (torch.from_numpy(images).permute(0, 3, 1, 2) / 255 - mean) / std

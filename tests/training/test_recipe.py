@@ -50,6 +50,8 @@ def test_nested_fields_are_changed_by_dotted_names(recipe):
         ({"schedule.name": "triangle"}, "'onecycle'"),
         ({"batch_size": 10, "accumulation": 3}, "accumulation must divide batch_size 10"),
         ({"precision": "fp8"}, "'bf16'"),
+        ({"validation": 1.5}, "validation must be a share below 1 or a whole number of images, got 1.5"),
+        ({"validation": -1}, "validation must be at least 0"),
     ],
 )
 def test_what_does_not_fit_is_named(recipe, settings, named):

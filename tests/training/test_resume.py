@@ -28,6 +28,20 @@ RECIPES = {
         "optimizer.lr": 0.002,
         "calibrate_batchnorm": 1,
     },
+    "rates_by_part": {
+        "curriculum": "hrt(edge_epochs=1,freeze=conv2,edge_lr_scales=((conv1,10),(conv2,2)))",
+        "optimizer.name": "adam",
+        "optimizer.layer_lr": {"conv1": 1e-3, "fc*": 5e-3},
+        "optimizer.layer_lr_scale": {"conv2": 0.1},
+        "schedule.name": "cosine",
+        "schedule.end_lr": 1e-4,
+    },
+    "fixres": {
+        "curriculum": "fixres(tuned_epochs=1)",
+        "model": "timm/test_resnet",
+        "optimizer.name": "momentum",
+        "optimizer.layer_decay": 0.6,
+    },
     "progressive_sharpening": {
         "curriculum": "progressive_sharpening(kernels=(5,3,1))",
         "mixing.mixup": 0.4,
@@ -35,6 +49,16 @@ RECIPES = {
         "label_smoothing": 0.1,
         "accumulation": 3,
         "best": "loss",
+    },
+    "glimpses": {
+        "model": "glimpse_pyramid_m1",
+        "image_size": 28,
+        "curriculum": "gradual_levels(levels=2,first=1,shares=(0.34,0.66))",
+        "glimpses": {"samples": 2},
+        "accumulation": 2,
+        "optimizer.name": "adam",
+        "optimizer.lr": 0.002,
+        "optimizer.layer_lr_scale": {"location": 0.1},
     },
 }
 

@@ -49,6 +49,20 @@ def test_cosine_equals_torchs_annealing():
     assert [PEAK * share_of_peak(schedule, step / 60) for step in range(60)] == pytest.approx(expected, rel=1e-9)
 
 
+def test_one_last_rate_for_groups_of_all_peaks_equals_torchs_annealing():
+    peaks = [1e-5, 5e-5, 1e-3]
+    parameters = [torch.nn.Parameter(torch.zeros(1)) for _ in peaks]
+    groups = [{"params": [parameter], "lr": peak} for parameter, peak in zip(parameters, peaks, strict=True)]
+    optimizer = torch.optim.Adam(groups)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=40, eta_min=1e-5)
+    schedule = Schedule(name="cosine", warmup=0.0, end_lr=1e-5)
+    for step in range(40):
+        ours = [peak * share_of_peak(schedule, step / 40, peak) for peak in peaks]
+        assert ours == pytest.approx([group["lr"] for group in optimizer.param_groups], rel=1e-9)
+        optimizer.step()
+        scheduler.step()
+
+
 def test_step_equals_torchs_multistep():
     schedule = Schedule(name="step", warmup=0.0, milestones=(0.5, 0.75), gamma=0.1)
     expected = torch_rates(
