@@ -1,75 +1,96 @@
-"""Weights in folders: ``model.safetensors`` beside a ``config.json`` in timm's format, checked before they are used.
+"""Released weights: which there are, what is known of them, and where their files are found.
 
-Every folder of weights has this one layout: the best epoch of a run, a released weight in ``model_cards/``, a
-repository on the Hub. Nothing in it is code: the config names a registered architecture, the tensors are safetensors.
+Each is a folder ``<architecture>.<tag>`` of ``model_cards/``, laid out as its repository on the Hub. Beside those
+folders lies ``index.json``, with what none of them can say of itself: an architecture's default tag, and where on the
+Hub the weights are, from their publication on. Nothing here loads torch.
 """
 
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import json
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import UnknownNameError, WeightsError
-from ..registry import MODELS
+from ..registry import BUILT_IN, closest
+from .folder import CONFIG, LOCAL, WEIGHTS, StoredWeights, open_folder
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+__all__ = ["INDEX", "ReleasedWeights", "cards_folder", "find_weights", "list_weights", "open_weights"]
 
-__all__ = [
-    "ReleasedWeights",
-    "list_weights",
-    "load_folder",
-    "load_released_weights",
-    "load_tensors",
-    "model_config",
-    "read_config",
-    "save_folder",
-]
-
-CONFIG = "config.json"
-TIMM = "timm"
-WEIGHTS = "model.safetensors"
-
-# What fields of a config must be, and options that would load other weights than those beside it.
-_KINDS: dict[str, Any] = {
-    "num_classes": int,
-    "model_args": dict,
-    "pretrained_cfg": dict,
-    "label_names": (list, dict),
-    "curriculum_zoo": dict,
-}
-_NOT_OPTIONS = frozenset({
-    "num_classes", "in_chans", "image_size", "warm_start", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay",
-    "pretrained_model_args", "pretrained_strict", "checkpoint_path", "cache_dir", "device", "dtype",
-})  # fmt: skip
+INDEX = "index.json"
 
 
 @dataclass(frozen=True)
 class ReleasedWeights:
-    """Weights that come with the package.
+    """Weights that come with the package, or that it knows a place on the Hub for.
 
     Attributes:
         architecture: the model that they fit.
         tag: what tells them from others of that architecture.
-        folder: where they lie, laid out as a Hub repository.
-        facts: what training recorded of them: data, curriculum, accuracy, cost.
+        data: name of the data set that they were trained on.
+        curriculum: how they were trained.
+        accuracy: share of test images that they classify right; None where it was not measured.
+        flops: FLOPs of one image's forward pass, at the size that they were trained at.
+        parameters: how many numbers the network learnt.
+        size: of the file, in bytes.
+        license: what they may be used for, as the Hub abbreviates it.
+        sha256: of the file.
+        hub_id: ``owner/name`` of their repository on the Hub; None before their publication.
+        revision: the commit there.
+        default: whether the architecture's name alone means them.
+        folder: their card, config and, unless they are left to be downloaded, tensors.
+        facts: all that training recorded of them.
     """
 
     architecture: str
     tag: str
+    data: str | None
+    curriculum: str | None
+    accuracy: float | None
+    flops: int | None
+    parameters: int | None
+    size: int | None
+    license: str | None
+    sha256: str | None
+    hub_id: str | None
+    revision: str | None
+    default: bool
     folder: Path
-    facts: Mapping[str, Any]
+    facts: Mapping[str, Any] = field(repr=False)
 
     @property
     def name(self) -> str:
         """``architecture.tag``, as `create_model` takes it."""
         return f"{self.architecture}.{self.tag}"
+
+    def open(self) -> StoredWeights:
+        """The weights themselves: those in the folder, else those on the Hub at the pinned revision.
+
+        Raises:
+            WeightsError: the config cannot be read.
+        """
+        stored = open_folder(self.folder)
+        return StoredWeights(self.name, stored.config, self._locate, self.sha256)
+
+    def _locate(self, anew: bool) -> Path:
+        inside = self.folder / WEIGHTS
+        if inside.is_file():
+            return inside
+        if self.hub_id is None:
+            raise WeightsError(f"{inside} is missing, and {self.name} is not on the Hub. Reinstall curriculum-zoo.")
+        from .download import Repository
+
+        return Repository(self.hub_id, self.revision).weights(anew)
+
+
+def cards_folder() -> Path | None:
+    """The folder ``model_cards``: inside an installed package, beside it in a checkout; None where there is none."""
+    package = Path(__file__).parents[1]
+    roots = (package / "model_cards", package.parent / "model_cards")
+    return next((folder for folder in roots if folder.is_dir()), None)
 
 
 def list_weights(pattern: str = "*") -> list[ReleasedWeights]:
@@ -77,244 +98,91 @@ def list_weights(pattern: str = "*") -> list[ReleasedWeights]:
 
     Args:
         pattern: shell-style wildcard.
-    """
-    package = Path(__file__).parents[1]
-    # An installed package carries the folder inside; a checkout has it beside the package.
-    roots = (package / "model_cards", package.parent / "model_cards")
-    root = next((folder for folder in roots if folder.is_dir()), None)
-    found = []
-    for folder in sorted(root.iterdir()) if root else ():
-        architecture, _, tag = folder.name.partition(".")
-        if tag and (folder / CONFIG).is_file() and fnmatch.fnmatchcase(folder.name, pattern):
-            found.append(ReleasedWeights(architecture, tag, folder, read_config(folder).get("curriculum_zoo", {})))
-    return found
-
-
-def load_released_weights(model: nn.Module, name: str) -> None:
-    """Load released weights into a network of their architecture.
-
-    A classifier of another size than theirs keeps the network's own weights, as in timm.
-
-    Args:
-        model: the network.
-        name: ``architecture`` where it has one released weight, else ``architecture.tag``.
 
     Raises:
-        WeightsError: there are none of that name, or they do not fit.
+        WeightsError: the index or a config is damaged.
     """
-    architecture = name.partition(".")[0]
-    there_are = list_weights(f"{architecture}.*")
-    wanted = [weights for weights in there_are if name in (weights.name, weights.architecture)]
-    if len(wanted) != 1:
-        names = ", ".join(weights.name for weights in there_are or list_weights()) or "none yet"
-        whose = f"of {architecture} " if there_are else ""
-        raise WeightsError(f"No released weights '{name}'. Released {whose}are: {names}.")
-    tensors = _read_tensors(wanted[0].folder, read_config(wanted[0].folder))
-    classifier = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
-    own = model.state_dict()
-    for layer in (classifier,) if isinstance(classifier, str) else classifier:
-        for key in (f"{layer}.weight", f"{layer}.bias"):
-            if key in own and key in tensors and own[key].shape != tensors[key].shape:
-                tensors[key] = own[key]
-    load_tensors(model, tensors, source=wanted[0].name)
+    root = cards_folder()
+    if root is None:
+        return []
+    index = _index(root)
+    folders = [folder for folder in sorted(root.iterdir()) if (folder / CONFIG).is_file() and "." in folder.name]
+    return [_record(folder, index) for folder in folders if fnmatch.fnmatchcase(folder.name, pattern)]
 
 
-def model_config(
-    model: nn.Module,
-    *,
-    architecture: str,
-    options: Mapping[str, Any],
-    input_size: tuple[int, int, int],
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-    classes: tuple[str, ...],
-    facts: Mapping[str, Any],
-) -> dict[str, Any]:
-    """The content of a ``config.json``: timm's format, with our own facts under ``curriculum_zoo``.
+def find_weights(architecture: str, tag: str = "") -> ReleasedWeights | None:
+    """The released weights of an architecture; None where it has none at all.
 
     Args:
-        model: the network.
         architecture: its registered name.
-        options: keywords that build it, beyond number of classes and channels.
-        input_size: channels, height, width of its images.
-        mean: what is subtracted from images in [0, 1], by channel.
-        std: what they are then divided by, by channel.
-        classes: class names, by index.
-        facts: what training knows: recipe, accuracy, cost.
-    """
-    own: Mapping[str, Any] = getattr(model, "pretrained_cfg", None) or {}
-    kept = ("pool_size", "first_conv", "classifier", "fixed_input_size")
-    return {
-        "architecture": architecture,
-        "num_classes": len(classes),
-        "num_features": getattr(model, "num_features", None),
-        "model_args": dict(options),
-        "pretrained_cfg": {
-            **{key: own[key] for key in kept if key in own},
-            "tag": None,
-            "custom_load": False,
-            "input_size": list(input_size),
-            "num_classes": len(classes),
-            "mean": list(mean),
-            "std": list(std),
-            "interpolation": "bilinear",
-            "crop_pct": 1.0,
-            "crop_mode": "center",
-        },
-        "label_names": list(classes),
-        "curriculum_zoo": dict(facts),
-    }
-
-
-def save_folder(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
-    """Write weights and config into a folder, each file replaced whole; the config gets the weights' SHA-256.
-
-    Args:
-        folder: made where it is missing.
-        tensors: the network's state.
-        config: see `model_config`.
-    """
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    temporary = folder / f"{WEIGHTS}.tmp"
-    save_file(plain, temporary, metadata={"format": "pt"})
-    facts = {**config.get("curriculum_zoo", {}), "sha256": _sha256(temporary)}
-    os.replace(temporary, folder / WEIGHTS)
-    temporary = folder / f"{CONFIG}.tmp"
-    temporary.write_text(json.dumps({**config, "curriculum_zoo": facts}, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, folder / CONFIG)
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """The ``config.json`` of a folder of weights.
+        tag: which of its weights; those declared its default where empty.
 
     Raises:
-        WeightsError: it is missing, no JSON, names no architecture, or holds what makes no sense there.
+        WeightsError: it has weights, but none of that tag, or no default among them; the text names those it has.
     """
-    path = folder / CONFIG
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror}. A folder of weights holds {CONFIG}.") from error
-    except ValueError as error:
-        raise WeightsError(f"{path} is no JSON: {error}.") from error
-    if not isinstance(config, dict) or not isinstance(config.get("architecture"), str):
-        raise WeightsError(f"{path} names no architecture; it must be a config in timm's format.")
-    config = {key: value for key, value in config.items() if value is not None}
-    problem = _problem(config)
-    if problem:
-        raise WeightsError(f"{path}: {problem}. Get it again from where it came from.")
-    return config
+    there_are = list_weights(f"{architecture}.*")
+    wanted = [weights for weights in there_are if (weights.tag == tag if tag else weights.default)]
+    if wanted or not there_are:
+        return wanted[0] if wanted else None
+    problem = f"No released weights for '{architecture}.{tag}'" if tag else f"None of {architecture}'s is its default"
+    names = ", ".join(f"'{weights.name}'" for weights in there_are)
+    raise WeightsError(f"{problem}. Of {architecture} there are: {names}. Name one of them.")
 
 
-def _problem(config: dict[str, Any]) -> str:
-    """What makes no sense in a config, which anyone may have written; empty where all does."""
-    for key, kinds in _KINDS.items():
-        if key in config and not isinstance(config[key], kinds):
-            return f"{key} is {config[key]!r}"
-    for option in config.get("model_args", {}):
-        if option in _NOT_OPTIONS:
-            return f"model_args has '{option}', which is no option of a network"
-    cfg = config.get("pretrained_cfg", {})
-    size, mean, std = (cfg.get(key) for key in ("input_size", "mean", "std"))
-    if size is not None and not (_numbers(size, 3) and all(isinstance(side, int) and side > 0 for side in size)):
-        return f"pretrained_cfg.input_size is {size!r}, expected channels, height and width"
-    for key, values in (("mean", mean), ("std", std)):
-        if values is not None and not _numbers(values, size[0] if size else 3):
-            return f"pretrained_cfg.{key} is {values!r}, expected a number for each channel"
-    if std is not None and min(std) <= 0:
-        return f"pretrained_cfg.std is {std!r}, expected numbers above 0"
-    names, classes = config.get("label_names"), config.get("num_classes")
-    if names and classes is not None and len(names) != classes:
-        return f"label_names has {len(names)} names for {classes} classes"
-    return ""
-
-
-def _numbers(values: Any, count: int) -> bool:
-    return isinstance(values, list) and len(values) == count and all(type(value) in (int, float) for value in values)
-
-
-def load_folder(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
-    """The network that lies in a folder, in eval mode, and its config.
+def open_weights(name: str, *, cache: str | Path | None = None) -> StoredWeights:
+    """The weights behind a name, wherever they are; tensors are not read yet.
 
     Args:
-        folder: one that holds ``config.json`` and ``model.safetensors``.
+        name: ``local-dir:path``, ``hf-hub:owner/repo[@revision]``, or ``architecture[.tag]`` of released weights.
+        cache: folder of the Hub's cache; huggingface_hub's own where None.
 
     Raises:
-        UnknownNameError: the config's architecture is not registered here.
-        WeightsError: a file is missing or damaged, or the weights do not fit.
+        WeightsError: there are no such weights, or they cannot be had.
+        UnknownNameError: nothing was released under that name.
     """
-    from ..models import create_model
+    from .download import HUB, open_repository
 
-    folder = Path(folder)
-    config = read_config(folder)
-    channels, side, *_ = config.get("pretrained_cfg", {}).get("input_size") or (None, None)
-    asked: dict[str, Any] = {"num_classes": config.get("num_classes"), "in_chans": channels, "image_size": side}
+    if name.startswith(LOCAL):
+        return open_folder(name.removeprefix(LOCAL))
+    if name.startswith(HUB):
+        return open_repository(name, cache=cache)
+    architecture, _, tag = name.removeprefix(f"{BUILT_IN}/").partition(".")
+    found = find_weights(architecture, tag)
+    if found is None:
+        names = [weights.name for weights in list_weights()]
+        raise UnknownNameError(f"No released weights '{name}'. {closest(name, names)}")
+    return found.open()
+
+
+def _index(root: Path) -> dict[str, Any]:
+    path = root / INDEX
     try:
-        model = create_model(_known_as(config), **asked, **config.get("model_args", {}))
-    except UnknownNameError as error:
-        raise UnknownNameError(f"{folder / CONFIG}: {error}") from None
-    load_tensors(model, _read_tensors(folder, config), source=str(folder))
-    return model.eval(), config
+        index = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return {"defaults": dict(index.get("defaults", {})), "published": dict(index.get("published", {}))}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{path} cannot be read: {error}. Reinstall curriculum-zoo.") from error
 
 
-def _known_as(config: Mapping[str, Any]) -> str:
-    """What `create_model` knows a config's architecture by: timm's format names all bare, ours, timm's and plugins'."""
-    architecture: str = config["architecture"]
-    distribution = config.get("curriculum_zoo", {}).get("distribution")
-    if distribution is None:
-        return architecture if architecture in MODELS.names() else f"{TIMM}/{architecture}"
-    return f"{distribution}/{architecture}"
-
-
-def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> None:
-    """Load tensors into a network after checking names, shapes, dtypes and finiteness.
-
-    Args:
-        model: the network.
-        tensors: its whole state.
-        source: where they come from, for messages.
-
-    Raises:
-        WeightsError: a tensor is missing, unexpected, of another shape or kind, or not finite.
-    """
-    own = model.state_dict()
-    problems = [f"{name} is missing" for name in own.keys() - tensors.keys()]
-    problems += [f"{name} is not the network's" for name in tensors.keys() - own.keys()]
-    for name in own.keys() & tensors.keys():
-        given, expected = tensors[name], own[name]
-        if given.shape != expected.shape:
-            problems.append(f"{name} has shape {list(given.shape)}, expected {list(expected.shape)}")
-        elif given.is_floating_point() != expected.is_floating_point():
-            problems.append(f"{name} is {given.dtype}, expected {expected.dtype}")
-        elif given.is_floating_point() and not given.isfinite().all():
-            problems.append(f"{name} holds numbers that are not finite")
-    if problems:
-        listed = "; ".join(sorted(problems)[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
-        raise WeightsError(f"The weights of {source} do not fit {type(model).__name__}: {listed}.")
-    model.load_state_dict(dict(tensors))
-
-
-def _read_tensors(folder: Path, config: Mapping[str, Any]) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    path = folder / WEIGHTS
-    if not path.is_file():
-        raise WeightsError(f"{path} is missing. A folder of weights holds {WEIGHTS} beside {CONFIG}.")
-    stated = config.get("curriculum_zoo", {}).get("sha256")
-    if stated and stated != _sha256(path):
-        raise WeightsError(
-            f"{path} is not the file that {CONFIG} was written for: its SHA-256 differs. Get both again."
-        )
-    try:
-        return dict(load_file(path))
-    except SafetensorError as error:
-        raise WeightsError(f"{path} is damaged: {error}. Get it again.") from error
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _record(folder: Path, index: Mapping[str, Any]) -> ReleasedWeights:
+    architecture, _, tag = folder.name.partition(".")
+    config = open_folder(folder).config
+    facts = config.get("curriculum_zoo", {})
+    recipe, published = facts.get("recipe", {}), index["published"].get(folder.name, {})
+    tensors = folder / WEIGHTS
+    return ReleasedWeights(
+        architecture=architecture,
+        tag=tag,
+        data=recipe.get("data"),
+        curriculum=recipe.get("curriculum"),
+        accuracy=facts.get("test", {}).get("top1"),
+        flops=facts.get("forward_flops"),
+        parameters=facts.get("parameters"),
+        size=tensors.stat().st_size if tensors.is_file() else facts.get("size"),
+        license=config.get("pretrained_cfg", {}).get("license"),
+        sha256=facts.get("sha256"),
+        hub_id=published.get("hub_id"),
+        revision=published.get("revision"),
+        default=index["defaults"].get(architecture) == tag,
+        folder=folder,
+        facts=facts,
+    )

@@ -12,19 +12,20 @@ import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from timm.models import adapt_input_conv, load_state_dict_from_hf
 from torch import Tensor, nn
 
 from ..errors import UnknownNameError, WeightsError
+from ..hub.download import HUB, open_repository
+from ..hub.folder import CONFIG, LOCAL, WEIGHTS, StoredWeights, open_folder
 from .cifar_resnet import CifarResNet
+from .fitting import describe_input, fit_classifier, fit_first_convolution, layers, load_tensors
 from .hiresnet import HiResNet
 
-__all__ = ["describe_input", "warm_start_from"]
+__all__ = ["warm_start_from"]
 
 COUNTER = "num_batches_tracked"
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 PREFIXES = ("module.", "_orig_mod.")
-INPUT = ("mean", "std", "interpolation", "crop_pct", "crop_mode")
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,13 @@ class _Weights:
     Attributes:
         tensors: the network's state.
         ordered: whether their order is that of the layers.
+        channels: of the images that they were trained on.
         cfg: timm's metadata of the network that they were trained in, where known.
     """
 
     tensors: dict[str, Tensor]
     ordered: bool
+    channels: int = 3
     cfg: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -62,14 +65,13 @@ def warm_start_from(model: nn.Module, source: str, *, any_classes: bool = True) 
         UnknownNameError: timm has no such network.
         WeightsError: the source cannot be read, or does not fit; the text names missing and unexpected tensors.
     """
-    # The one import upward: how tensors are checked is told in one place, and needed here too.
-    from ..hub.weights import load_tensors
-
     weights = _read(source)
     tensors = _in_own_names(model, weights, source) if isinstance(model, CifarResNet) else dict(weights.tensors)
     own = model.state_dict()
-    _fit_first_convolution(model, tensors, own)
-    _fit_classifier(model, tensors, own, any_classes, source)
+    fit_first_convolution(model, tensors, weights.channels)
+    if not any_classes:
+        _check_classes(model, tensors, source)
+    fit_classifier(model, tensors)
     projections = _projected(model)
     # A source with projections must have all of them.
     optional = set() if projections & tensors.keys() else projections
@@ -80,29 +82,21 @@ def warm_start_from(model: nn.Module, source: str, *, any_classes: bool = True) 
     describe_input(model, weights.cfg)
 
 
-def describe_input(model: nn.Module, cfg: Mapping[str, Any]) -> None:
-    """Let a network's ``pretrained_cfg`` tell how images were prepared for the weights that it now has.
-
-    Args:
-        model: the network.
-        cfg: the ``pretrained_cfg`` that the weights came with.
-    """
-    own = getattr(model, "pretrained_cfg", None)
-    if isinstance(own, dict):
-        own.update({key: cfg[key] for key in INPUT if key in cfg})
-
-
 def _read(source: str) -> _Weights:
     if source.startswith("timm/"):
         return _read_timm(source.removeprefix("timm/"))
-    if source.startswith("hf-hub:"):
-        try:
-            return _Weights(dict(load_state_dict_from_hf(source.removeprefix("hf-hub:"))), ordered=False)
-        except Exception as error:
-            raise WeightsError(f"'{source}' cannot be had: {type(error).__name__}: {error}") from error
-    if source.startswith("local-dir:"):
-        return _read_file(Path(source.removeprefix("local-dir:")) / "model.safetensors")
+    if source.startswith(HUB):
+        return _read_stored(open_repository(source))
+    if source.startswith(LOCAL):
+        folder = Path(source.removeprefix(LOCAL))
+        return _read_stored(open_folder(folder)) if (folder / CONFIG).exists() else _read_file(folder / WEIGHTS)
     return _read_file(Path(source))
+
+
+def _read_stored(weights: StoredWeights) -> _Weights:
+    cfg = weights.config.get("pretrained_cfg", {})
+    channels, *_ = cfg.get("input_size") or (3,)
+    return _Weights(weights.tensors(), ordered=False, channels=channels, cfg=cfg)
 
 
 def _read_timm(name: str) -> _Weights:
@@ -195,33 +189,13 @@ def _some(names: Mapping[str, Tensor]) -> str:
     return ", ".join(list(names)[:3]) + ", …"
 
 
-def _metadata(model: nn.Module, key: str) -> tuple[str, ...]:
-    value = (getattr(model, "pretrained_cfg", None) or {}).get(key) or ()
-    return (value,) if isinstance(value, str) else tuple(value)
-
-
-def _fit_first_convolution(model: nn.Module, tensors: dict[str, Tensor], own: Mapping[str, Tensor]) -> None:
-    for layer in _metadata(model, "first_conv"):
-        name = f"{layer}.weight"
-        if name in tensors and name in own and tensors[name].ndim == 4 and tensors[name].shape[1] == 3:
-            tensors[name] = adapt_input_conv(own[name].shape[1], tensors[name])
-
-
-def _fit_classifier(
-    model: nn.Module, tensors: dict[str, Tensor], own: Mapping[str, Tensor], any_classes: bool, source: str
-) -> None:
-    for layer in _metadata(model, "classifier"):
+def _check_classes(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    own = model.state_dict()
+    for layer in layers(model, "classifier"):
         weight = f"{layer}.weight"
-        if weight in own and weight in tensors and own[weight].shape == tensors[weight].shape:
-            continue
-        if weight in own and weight in tensors and not any_classes:
+        if weight in own and weight in tensors and own[weight].shape != tensors[weight].shape:
             raise WeightsError(
                 f"'{source}' classifies {len(tensors[weight])} classes, and the network {len(own[weight])}. Say "
                 f"num_classes={len(tensors[weight])} to keep its classifier, or num_classes={len(own[weight])} to "
                 "start a new one."
             )
-        for name in (weight, f"{layer}.bias"):
-            if name in own and name in tensors:
-                tensors[name] = own[name]
-            elif name not in own:
-                tensors.pop(name, None)

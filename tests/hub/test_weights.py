@@ -1,217 +1,155 @@
-"""Weights in folders: what is written comes back, and what does not belong there is refused."""
+"""Released weights: listed from their folders alone, found by name, and fetched where the package leaves them out."""
 
 import json
-import os
 import shutil
 
 import pytest
-import timm
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-import curriculum_zoo.models  # noqa: F401  registers our architectures with timm
+import curriculum_zoo
+from curriculum_zoo import cli
 from curriculum_zoo.errors import UnknownNameError, WeightsError
-from curriculum_zoo.hub.weights import list_weights, load_folder, load_tensors, model_config, save_folder
+from curriculum_zoo.hub import weights
+from curriculum_zoo.hub.folder import model_config, save_folder, sha256_of
+from curriculum_zoo.hub.weights import find_weights, list_weights, open_weights
 from curriculum_zoo.models import create_model
 
-CLASSES = ("a", "b", "c")
-
-
-def saved(folder, architecture, network, classes=CLASSES, **options):
-    config = model_config(
-        network,
-        architecture=architecture,
-        options=options,
-        input_size=(1, 24, 24),
-        mean=(0.5,),
-        std=(0.25,),
-        classes=classes,
-        facts={"note": "tested"},
-    )
-    save_folder(folder, network.state_dict(), config)
-    return folder
-
 
 @pytest.fixture
-def network():
-    torch.manual_seed(3)
-    return create_model("simple_cnn", num_classes=3, in_chans=1, img_size=24, hidden_size=8)
+def cards(tmp_path, monkeypatch):
+    """A folder like ``model_cards``, with two weights of simple_cnn, the second of them the default."""
+    root = tmp_path / "model_cards"
+    for seed, tag in enumerate(("first", "second")):
+        torch.manual_seed(seed)
+        model = create_model("simple_cnn", num_classes=3, in_chans=1, img_size=24)
+        facts = {
+            "distribution": "curriculum-zoo",
+            "recipe": {"data": "letters", "curriculum": f"trd(number={seed})"},
+            "test": {"top1": 0.75},
+            "forward_flops": 1_234_000,
+        }
+        config = model_config(
+            model, architecture="simple_cnn", options={"img_size": 24}, input_size=(1, 24, 24), mean=(0.5,),
+            std=(0.25,), classes=("a", "b", "c"), facts=facts,
+        )  # fmt: skip
+        config["pretrained_cfg"]["license"] = "mit"
+        save_folder(root / f"simple_cnn.{tag}", model.state_dict(), config)
+    (root / "index.json").write_text(json.dumps({"defaults": {"simple_cnn": "second"}, "published": {}}))
+    monkeypatch.setattr(weights, "cards_folder", lambda: root)
+    return root
 
 
-@pytest.fixture
-def folder(network, tmp_path):
-    return saved(tmp_path / "weights", "simple_cnn", network, img_size=24, hidden_size=8)
+def publish(cards, name, hub_id, revision):
+    index = json.loads((cards / "index.json").read_text())
+    index["published"][name] = {"hub_id": hub_id, "revision": revision}
+    (cards / "index.json").write_text(json.dumps(index))
 
 
-def rewrite(folder, change):
-    """Change the tensors of a folder, and forget the digest that would tell."""
-    tensors = load_file(folder / "model.safetensors")
-    change(tensors)
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    edit(folder, curriculum_zoo={})
+def test_a_record_tells_what_the_folder_says(cards):
+    first, second = list_weights()
+    assert (first.name, first.architecture, first.tag) == ("simple_cnn.first", "simple_cnn", "first")
+    assert (first.data, first.curriculum, first.accuracy) == ("letters", "trd(number=0)", 0.75)
+    assert (first.flops, first.license, first.hub_id, first.revision) == (1_234_000, "mit", None, None)
+    network = create_model("simple_cnn.first")
+    assert first.parameters == sum(parameter.numel() for parameter in network.parameters())
+    file = cards / "simple_cnn.first" / "model.safetensors"
+    assert (first.size, first.sha256) == (file.stat().st_size, sha256_of(file))
+    assert (first.default, second.default) == (False, True)
+    assert list_weights("*.second") == [second]
+    assert list_weights("hires*") == []
+    assert curriculum_zoo.list_models("simple*", pretrained=True) == ["simple_cnn.first", "simple_cnn.second"]
 
 
-def edit(folder, **fields):
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, **fields}))
+def test_the_command_lists_them_as_a_table(cards, capsys):
+    publish(cards, "simple_cnn.first", "ada/simple", "0" * 40)
+    assert cli.main(["list", "weights"]) == 0
+    head, first, second = capsys.readouterr().out.splitlines()
+    assert " ".join(head.split()) == "name data curriculum accuracy MFLOPs parameters size licence Hub"
+    assert first.startswith("simple_cnn.first    letters  trd(number=0)  75.00%    1.2     314,243 ")
+    assert first.endswith("mit      ada/simple")
+    assert second.startswith("simple_cnn.second*  letters")
+    assert second.endswith("mit      -")
 
 
-def test_a_network_comes_back_from_its_folder(network, folder):
-    loaded, config = load_folder(folder)
-    state = loaded.state_dict()
-    assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
-    assert not loaded.training
-    assert config["label_names"] == list(CLASSES)
-    assert config["curriculum_zoo"]["note"] == "tested"
-    assert sorted(os.listdir(folder)) == ["config.json", "model.safetensors"]
+def test_names_find_their_weights_and_wrong_ones_are_told_the_right_ones(cards):
+    assert find_weights("simple_cnn").tag == "second"
+    assert find_weights("simple_cnn", "first").tag == "first"
+    assert find_weights("hiresnet18") is None
+    with pytest.raises(WeightsError, match=r"'simple_cnn.third'.*'simple_cnn.first', 'simple_cnn.second'"):
+        find_weights("simple_cnn", "third")
+    with pytest.raises(UnknownNameError, match=r"'hiresnet18'.*simple_cnn"):
+        open_weights("hiresnet18")
+    with pytest.raises(UnknownNameError, match="other/simple_cnn"):
+        open_weights("other/simple_cnn")
+    assert open_weights("curriculum-zoo/simple_cnn.first").classes == ("a", "b", "c")
 
 
-@pytest.mark.parametrize("architecture", ["simple_cnn", "resnet20_cifar", "hiresnet20_cifar", "hiresnet18"])
-def test_timm_loads_our_folders_by_itself(architecture, tmp_path):
-    options = {"img_size": 24} if architecture == "simple_cnn" else {}
-    ours = create_model(architecture, num_classes=3, in_chans=1, **options).eval()
-    saved(tmp_path / "weights", architecture, ours, **options)
-    theirs = timm.create_model(f"local-dir:{tmp_path / 'weights'}", pretrained=True).eval()
-    images = torch.rand(2, 1, 24, 24)
-    with torch.no_grad():
-        assert torch.equal(theirs(images), ours(images))
-    assert theirs.pretrained_cfg["mean"] == [0.5]
+def test_channels_of_released_weights_adapt_as_in_timm(cards):
+    stored = load_file(cards / "simple_cnn.first" / "model.safetensors")["conv1.weight"]
+    wide = create_model("simple_cnn.first", pretrained=True, in_chans=3)
+    torch.testing.assert_close(wide.conv1.weight, stored.repeat(1, 3, 1, 1) / 3)
+    same = create_model("simple_cnn.first", pretrained=True)
+    assert torch.equal(same.conv1.weight, stored)
+    assert same.class_names == ("a", "b", "c")
+    assert same.pretrained_cfg["input_size"] == [1, 24, 24]
 
 
-def test_timm_loads_the_weights_of_a_run(finished_run):
-    ours, config = load_folder(finished_run / "best")
-    theirs = timm.create_model(f"local-dir:{finished_run / 'best'}", pretrained=True).eval()
-    images = torch.rand(2, *config["pretrained_cfg"]["input_size"])
-    with torch.no_grad():
-        assert torch.equal(theirs(images), ours(images))
+def test_weights_that_the_package_leaves_out_come_from_the_hub_at_their_revision(cards, hub, tmp_path):
+    folder = cards / "simple_cnn.second"
+    stored = load_file(folder / "model.safetensors")
+    commit = hub.put("ada/simple", {file.name: file for file in folder.iterdir()})
+    hub.put("ada/simple", {"model.safetensors": b"a later version"})
+    size = (folder / "model.safetensors").stat().st_size
+    shutil.move(folder / "model.safetensors", tmp_path)
+    with pytest.raises(WeightsError, match=r"model\.safetensors is missing, and simple_cnn\.second is not on the Hub"):
+        create_model("simple_cnn", pretrained=True)
+    publish(cards, "simple_cnn.second", "ada/simple", commit)
+    network = create_model("simple_cnn", pretrained=True)
+    assert torch.equal(network.fc1.weight, stored["fc1.weight"])
+    (record,) = list_weights("*.second")
+    assert (record.size, record.hub_id, record.revision) == (size, "ada/simple", commit)
+    hub.stop()
+    assert torch.equal(create_model("simple_cnn", pretrained=True).fc1.weight, stored["fc1.weight"])
 
 
-def test_an_architecture_of_timms_loads_from_timms_own_format(tmp_path):
-    ours = create_model("timm/test_resnet", num_classes=3, in_chans=1).eval()
-    saved(tmp_path / "weights", "test_resnet", ours)
-    loaded, _ = load_folder(tmp_path / "weights")
-    images = torch.rand(2, 1, 24, 24)
-    with torch.no_grad():
-        assert torch.equal(loaded(images), ours(images))
+def test_a_downloaded_file_must_have_the_digest_that_the_package_knows(cards, hub):
+    other = cards / "simple_cnn.first" / "model.safetensors"
+    commit = hub.put("ada/simple", {"model.safetensors": other})
+    (cards / "simple_cnn.second" / "model.safetensors").unlink()
+    publish(cards, "simple_cnn.second", "ada/simple", commit)
+    with pytest.raises(WeightsError, match="SHA-256"):
+        create_model("simple_cnn", pretrained=True)
 
 
-def test_weights_laid_out_channels_last_are_kept_whole(network, tmp_path):
-    network = network.to(memory_format=torch.channels_last)
-    loaded, _ = load_folder(saved(tmp_path / "weights", "simple_cnn", network, img_size=24, hidden_size=8))
-    assert torch.equal(loaded.conv2.weight, network.conv2.weight)
+@pytest.mark.parametrize("text", ["", "[]", '{"defaults": 3}', "\x00"])
+def test_a_damaged_index_is_one_error(cards, text):
+    (cards / "index.json").write_text(text)
+    with pytest.raises(WeightsError, match=r"index\.json cannot be read.*Reinstall"):
+        list_weights()
 
 
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        (lambda t: t.pop("fc2.bias"), "fc2.bias is missing"),
-        (lambda t: t.update(extra=torch.zeros(1)), "extra is not the network's"),
-        (lambda t: t.update({"fc2.bias": torch.zeros(4)}), r"fc2.bias has shape \[4\], expected \[3\]"),
-        (lambda t: t.update({"fc2.bias": torch.zeros(3, dtype=torch.long)}), "fc2.bias is torch.int64"),
-        (lambda t: t["fc1.bias"].fill_(float("nan")), "fc1.bias holds numbers that are not finite"),
-        (lambda t: t["fc1.weight"][2].fill_(float("inf")), "fc1.weight holds numbers that are not finite"),
-        (lambda t: t.clear(), "and 3 more"),
-    ],
-)
-def test_tensors_that_do_not_fit_are_named_and_not_loaded(network, folder, change, named):
-    before = network.fc1.weight.detach().clone()
-    rewrite(folder, change)
-    with pytest.raises(WeightsError, match=named):
-        load_folder(folder)
-    with pytest.raises(WeightsError, match=named):
-        load_tensors(network, load_file(folder / "model.safetensors"), source="there")
-    assert torch.equal(network.fc1.weight, before)
+def test_listing_loads_neither_torch_nor_any_network(python):
+    code = """
+        import json, sys
+        from curriculum_zoo import list_models, list_weights
+        import curriculum_zoo.hub.download
+        records, names = list_weights(), list_models(pretrained=True)
+        heavy = {"torch", "timm", "curriculum_zoo.models"} & sys.modules.keys()
+        print(json.dumps([[record.name for record in records] == names, sorted(heavy)]))
+    """
+    assert python(code) == [True, []]
 
 
-@pytest.mark.parametrize("kept", [0, 4, 200, -1])
-@pytest.mark.parametrize("digest", [True, False])
-def test_a_truncated_file_is_named(folder, kept, digest):
-    content = (folder / "model.safetensors").read_bytes()
-    (folder / "model.safetensors").write_bytes(content[:kept])
-    if not digest:
-        edit(folder, curriculum_zoo={})
-    with pytest.raises(WeightsError, match=r"model\.safetensors is (damaged|not the file)"):
-        load_folder(folder)
-
-
-def test_one_flipped_bit_is_noticed(folder):
-    content = bytearray((folder / "model.safetensors").read_bytes())
-    content[-1] ^= 1
-    (folder / "model.safetensors").write_bytes(content)
-    with pytest.raises(WeightsError, match="SHA-256 differs"):
-        load_folder(folder)
-
-
-def test_missing_files_are_named(folder, tmp_path):
-    (folder / "model.safetensors").unlink()
-    with pytest.raises(WeightsError, match=r"model\.safetensors is missing"):
-        load_folder(folder)
-    with pytest.raises(WeightsError, match=r"nowhere.config\.json cannot be read"):
-        load_folder(tmp_path / "nowhere")
-
-
-def test_an_architecture_that_nobody_registered_is_named(folder):
-    edit(folder, architecture="simple_cmm")
-    with pytest.raises(UnknownNameError, match=r"config\.json: .*simple_cmm.*simple_cnn"):
-        load_folder(folder)
-    edit(folder, architecture="os.system", curriculum_zoo={})
-    with pytest.raises(UnknownNameError, match=r"config\.json: .*os\.system"):
-        load_folder(folder)
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"architecture": 3}', '{"num_classes": 3}', "\x00"])
-def test_a_config_that_is_none_is_refused(folder, text):
-    (folder / "config.json").write_text(text)
-    with pytest.raises(WeightsError, match=r"config\.json (is no JSON|names no architecture)"):
-        load_folder(folder)
-
-
-@pytest.mark.parametrize(
-    ("fields", "named"),
-    [
-        ({"num_classes": "3"}, "num_classes is '3'"),
-        ({"model_args": ["img_size"]}, "model_args is"),
-        ({"model_args": {"pretrained": True}}, "'pretrained', which is no option"),
-        ({"model_args": {"checkpoint_path": "/tmp/x.pt"}}, "'checkpoint_path', which is no option"),
-        ({"model_args": {"warm_start": "timm/resnet18"}}, "'warm_start', which is no option"),
-        ({"pretrained_cfg": 3}, "pretrained_cfg is 3"),
-        ({"pretrained_cfg": {"input_size": [1, 24]}}, "input_size"),
-        ({"pretrained_cfg": {"input_size": [1, -24, 24]}}, "input_size"),
-        ({"pretrained_cfg": {"input_size": [1, 24, 24], "mean": [0.5, 0.5]}}, "mean"),
-        ({"pretrained_cfg": {"input_size": [1, 24, 24], "std": [0]}}, "std"),
-        ({"label_names": ["a"]}, "1 names for 3 classes"),
-        ({"curriculum_zoo": "x"}, "curriculum_zoo is 'x'"),
-    ],
-)
-def test_a_config_with_nonsense_in_it_is_refused_by_field(folder, fields, named):
-    edit(folder, **fields)
-    with pytest.raises(WeightsError, match=f"config.json: .*{named}"):
-        load_folder(folder)
-
-
-def test_a_kill_while_writing_leaves_whole_files(network, folder, monkeypatch):
-    before = {file: (folder / file).read_bytes() for file in os.listdir(folder)}
-
-    def die(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "replace", die)
-    with torch.no_grad():
-        network.fc1.weight.zero_()
-    with pytest.raises(KeyboardInterrupt):
-        saved(folder, "simple_cnn", network, img_size=24, hidden_size=8)
-    assert all((folder / file).read_bytes() == content for file, content in before.items())
-
-
-def test_released_weights_are_listed_by_pattern_and_load_by_name(folder, tmp_path, monkeypatch):
-    cards = tmp_path / "package" / "model_cards"
-    shutil.copytree(folder, cards / "simple_cnn.tested")
-    shutil.copytree(folder, cards / "simple_cnn.other")
-    (cards / "unfinished").mkdir()
-    monkeypatch.setattr("curriculum_zoo.hub.weights.__file__", str(tmp_path / "package" / "hub" / "weights.py"))
-    assert [weights.name for weights in list_weights()] == ["simple_cnn.other", "simple_cnn.tested"]
-    assert [weights.facts["note"] for weights in list_weights("*.tested")] == ["tested"]
-    network = create_model("simple_cnn.tested", pretrained=True)
-    assert torch.equal(network.fc1.weight, load_file(folder / "model.safetensors")["fc1.weight"])
-    with pytest.raises(WeightsError, match=r"simple_cnn\.other.*simple_cnn\.tested"):
-        create_model("simple_cnn.wrong", pretrained=True)
+def test_what_the_package_ships_is_whole_and_each_architecture_declares_its_default():
+    shipped = list_weights()
+    assert shipped
+    architectures = {record.architecture for record in shipped}
+    assert {record.architecture for record in shipped if record.default} == architectures
+    for record in shipped:
+        assert record.sha256 == sha256_of(record.folder / "model.safetensors"), record.name
+        assert record.accuracy, record.name
+        assert (record.hub_id is None) == (record.revision is None), record.name
+    index = json.loads((weights.cards_folder() / "index.json").read_text())
+    assert set(index["published"]) <= {record.name for record in shipped}
+    assert set(index["defaults"]) == architectures

@@ -13,6 +13,7 @@ from torch import nn
 import curriculum_zoo
 from curriculum_zoo.errors import ModelError, NameClashError, PluginError, UnknownNameError, WeightsError
 from curriculum_zoo.hub import weights as hub_weights
+from curriculum_zoo.hub.folder import save_folder
 from curriculum_zoo.models import create_model, list_models
 from curriculum_zoo.registry import MODELS, Entry
 
@@ -30,19 +31,19 @@ def plugin(monkeypatch):
 
 @pytest.fixture
 def released(monkeypatch, tmp_path):
-    """``released(model, tag, **config)`` releases a network's weights as the package would carry them."""
+    """``released(model, tag, **config)`` releases a network's weights, its default, as the package would carry them."""
 
     def release(model, tag, **config):
         architecture = model.pretrained_cfg["architecture"]
         folder = tmp_path / "model_cards" / f"{architecture}.{tag}"
         config = {"architecture": architecture, "num_classes": model.num_classes, "pretrained_cfg": {}} | config
-        hub_weights.save_folder(folder, model.state_dict(), config)
+        save_folder(folder, model.state_dict(), config)
+        index = {"defaults": {architecture: tag}}
+        (cards / "index.json").write_text(json.dumps(index))
 
-    # Released weights are looked for beside the package's folder.
-    package = tmp_path / "curriculum_zoo" / "hub"
-    package.mkdir(parents=True)
-    (tmp_path / "model_cards").mkdir()
-    monkeypatch.setattr(hub_weights, "__file__", str(package / "weights.py"))
+    cards = tmp_path / "model_cards"
+    cards.mkdir()
+    monkeypatch.setattr(hub_weights, "cards_folder", lambda: cards)
     return release
 
 
@@ -249,10 +250,13 @@ def test_released_weights_keep_the_image_size_that_they_were_trained_at(released
     assert create_model("simple_cnn.tagged", image_size=64).grid == (16, 16)
 
 
-def test_several_released_weights_are_not_guessed_among(released):
+def test_the_default_among_released_weights_is_declared_and_not_guessed(released, tmp_path):
     for tag in ("a", "b"):
         released(create_model("simple_cnn"), tag)
-    with pytest.raises(WeightsError, match=r"Several.*'simple_cnn.a', 'simple_cnn.b'"):
+    default = create_model("simple_cnn", pretrained=True)
+    assert torch.equal(default.fc1.weight, create_model("simple_cnn.b", pretrained=True).fc1.weight)
+    (tmp_path / "model_cards" / "index.json").unlink()
+    with pytest.raises(WeightsError, match=r"None of simple_cnn's is its default.*'simple_cnn.a', 'simple_cnn.b'"):
         create_model("simple_cnn", pretrained=True)
 
 
@@ -277,7 +281,7 @@ def folder(tmp_path):
     return tmp_path, model
 
 
-def test_a_local_folder_is_read_by_timms_loader(folder):
+def test_a_local_folder_loads_with_its_config(folder):
     path, model = folder
     loaded = create_model(f"local-dir:{path}", pretrained=True).eval()
     images = torch.randn(2, 3, 32, 32)
@@ -285,7 +289,7 @@ def test_a_local_folder_is_read_by_timms_loader(folder):
     assert create_model(f"local-dir:{path}", num_classes=8).num_classes == 8
 
 
-def test_a_hub_repository_is_read_by_timms_loader(folder, tmp_path):
+def test_a_hub_repository_in_a_cache_of_ones_own_loads_from_there(folder, tmp_path):
     path, model = folder
     commit = "0123456789abcdef0123456789abcdef01234567"
     snapshot = tmp_path / "cache" / "models--someone--net" / "snapshots" / commit
@@ -301,7 +305,7 @@ def test_a_folder_that_holds_no_network_is_one_error(tmp_path):
     with pytest.raises(WeightsError, match=r"config\.json"):
         create_model(f"local-dir:{tmp_path}", pretrained=True)
     (tmp_path / "config.json").write_text('{"architecture": "no_such_thing", "num_classes": 2}')
-    with pytest.raises(WeightsError, match="no_such_thing"):
+    with pytest.raises(UnknownNameError, match="no_such_thing"):
         create_model(f"local-dir:{tmp_path}", pretrained=True)
 
 

@@ -74,6 +74,7 @@ def test_the_twins_weights_come_from_the_hub_too(twin, files, tmp_path, monkeypa
     snapshot = tmp_path / "models--someone--net" / "snapshots" / commit
     snapshot.mkdir(parents=True)
     (snapshot / "model.safetensors").symlink_to(files / "model.safetensors")
+    (snapshot / "config.json").write_text('{"architecture": "resnet18", "num_classes": 6}')
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     model = create_model("hiresnet18", num_classes=6, warm_start=f"hf-hub:someone/net@{commit}").eval()
     torch.testing.assert_close(model(IMAGES), twin(IMAGES), atol=1e-5, rtol=0)
