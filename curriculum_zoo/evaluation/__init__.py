@@ -1,7 +1,8 @@
-"""Evaluation: scores, resolution sweeps, predictions for single images."""
+"""Evaluation: scores, resolution sweeps, predictions for single images, and where glimpse pyramids look in them."""
 
-from .evaluate import evaluate
+from .evaluate import Evaluation, evaluate
+from .glimpses import draw_glimpses
 from .metrics import Scores, score
 from .predict import predict
 
-__all__ = ["Scores", "evaluate", "predict", "score"]
+__all__ = ["Evaluation", "Scores", "draw_glimpses", "evaluate", "predict", "score"]

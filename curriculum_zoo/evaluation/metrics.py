@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import itertools
+import statistics
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,9 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ["Scores", "collect", "forward_flops", "score"]
+from ..seeding import derive_seed
+
+__all__ = ["Scores", "collect", "forward_flops", "mean_scores", "milliseconds_an_image", "score", "seeded"]
 
 CALIBRATION_BINS = 15
+TIMED_BATCHES = 20
 
 
 @dataclass(frozen=True)
@@ -41,31 +48,96 @@ class Scores:
         return asdict(self)
 
 
-@torch.inference_mode()
 def collect(
-    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, device: torch.device, precision: str = "fp32"
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    device: torch.device,
+    precision: str = "fp32",
+    seed: int = 0,
+    repeat: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """Run a network in eval mode over batches.
+
+    Some networks draw at random in eval mode too, as a glimpse pyramid draws where to look. What they draw here is a
+    function of `seed` and `repeat` alone; the generators that others draw from do not move.
 
     Args:
         model: the network; its training mode is restored.
         batches: images [N, C, H, W] as the network takes them, with labels [N].
         device: where the network lies.
         precision: ``fp32``, ``bf16`` or ``fp16``.
+        seed: decides what the network draws.
+        repeat: number of the evaluation, where it is one of several with the same seed.
 
     Returns:
         Logits [N, classes] in fp32 and labels [N], both on the CPU.
     """
-    was_training = model.training
-    model.eval()
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     logits, labels = [], []
-    with torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32"):
+    with _running(model, device, precision), seeded(device, derive_seed(seed, repeat)):
         for images, targets in batches:
             logits.append(model(images).float())
             labels.append(targets)
-    model.train(was_training)
     return torch.cat(logits).cpu(), torch.cat(labels).cpu()
+
+
+def milliseconds_an_image(
+    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, device: torch.device, precision: str = "fp32"
+) -> float:
+    """Wall-clock milliseconds of the forward pass, an image: the median over up to 20 batches, after one to warm up.
+
+    Args:
+        model: the network; its training mode is restored.
+        batches: images [N, C, H, W] as the network takes them, with labels [N], which are not looked at.
+        device: where the network lies.
+        precision: ``fp32``, ``bf16`` or ``fp16``.
+    """
+    taken = []
+    with _running(model, device, precision), seeded(device, derive_seed(0)):
+        for step, (images, _) in enumerate(itertools.islice(batches, TIMED_BATCHES)):
+            if step == 0:
+                model(images)
+            _wait_for(device)
+            started = time.perf_counter()
+            model(images)
+            _wait_for(device)
+            taken.append((time.perf_counter() - started) / len(images))
+    return 1000 * statistics.median(taken)
+
+
+@contextlib.contextmanager
+def seeded(device: torch.device, seed: int) -> Iterator[None]:
+    """Torch's global generators seeded anew, and as they were before on leaving.
+
+    Args:
+        device: whose generator, beside the CPU's.
+        seed: from 0 to 2⁶³ − 1.
+    """
+    with torch.random.fork_rng(range(torch.cuda.device_count()) if device.type == "cuda" else ()):
+        if device.type == "cpu":
+            torch.default_generator.manual_seed(seed)  # those of accelerators stay as they are
+        else:
+            torch.manual_seed(seed)
+        yield
+
+
+@contextlib.contextmanager
+def _running(model: nn.Module, device: torch.device, precision: str) -> Iterator[None]:
+    """The network in eval mode, without gradients, in the precision asked for."""
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32"):
+            yield
+    finally:
+        model.train(was_training)
+
+
+def _wait_for(device: torch.device) -> None:
+    """Wait until an accelerator has done what it was given."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
 
 
 def score(logits: Tensor, labels: Tensor) -> Scores:
@@ -96,6 +168,28 @@ def score(logits: Tensor, labels: Tensor) -> Scores:
     )
 
 
+def mean_scores(repeats: Sequence[Scores]) -> Scores:
+    """The mean of each figure over several evaluations on the same labels.
+
+    Args:
+        repeats: at least one.
+    """
+
+    def mean(values: Iterable[float | None]) -> float | None:
+        there_are = [value for value in values if value is not None]
+        return statistics.fmean(there_are) if there_are else None
+
+    by_class = zip(*(scores.per_class for scores in repeats), strict=True)
+    return Scores(
+        images=repeats[0].images,
+        top1=statistics.fmean(scores.top1 for scores in repeats),
+        top5=mean(scores.top5 for scores in repeats),
+        loss=statistics.fmean(scores.loss for scores in repeats),
+        calibration_error=statistics.fmean(scores.calibration_error for scores in repeats),
+        per_class=tuple(map(mean, by_class)),
+    )
+
+
 def forward_flops(model: nn.Module, images: Tensor) -> int:
     """FLOPs of one image's forward pass in eval mode, counted from the network that runs.
 
@@ -105,7 +199,7 @@ def forward_flops(model: nn.Module, images: Tensor) -> int:
     """
     was_training = model.training
     model.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), seeded(images.device, derive_seed(0)), FlopCounterMode(display=False) as counter:
         model(images)
     model.train(was_training)
     return int(counter.get_total_flops()) // len(images)

@@ -9,12 +9,19 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from ..data.folder import image_files, read_image
+from ..data.folder import image_files
+from ..data.geometry import convert_channels
+from ..data.image_file import ImageReader, Pixels, read_bytes, read_image
+from ..data.transforms import eval_transform
 from ..errors import DataError, ModelError
-from .subject import load_subject
+from ..models.glimpse_pyramid import GlimpsePyramid
+from ..seeding import derive_seed
+from .metrics import seeded
+from .subject import Subject, load_subject
 
-__all__ = ["Prediction", "predict"]
+__all__ = ["Prediction", "find_files", "predict", "read_pixels"]
 
 BATCH = 64
 
@@ -38,15 +45,19 @@ def predict(
     *,
     top: int = 5,
     which: Literal["best", "last"] = "best",
+    seed: int = 0,
     device: str | None = None,
 ) -> list[Prediction]:
     """Classify image files.
+
+    A glimpse pyramid that draws at random where to look draws the same for an image whatever other images there are.
 
     Args:
         target: a run's folder, a folder of weights, or the name of a model that has trained weights.
         images: files, and folders whose image files are taken in order of their names, subfolders too.
         top: how many classes to tell.
         which: which of a run's weights.
+        seed: decides what is drawn at random.
         device: ``cpu``, ``cuda``, …; the best there is where None.
 
     Returns:
@@ -57,17 +68,16 @@ def predict(
     """
     if top < 1:
         raise ModelError(f"At least one class must be told, got top={top}.")
-    files = list(_files(images))
+    files = list(find_files(images))
     subject = load_subject(target, which=which, device=device)
-    channels, size, _ = subject.input_size
-    names = subject.classes or tuple(f"class {index}" for index in range(subject.num_classes))
+    names = subject.class_names
     predictions = []
-    for start in range(0, len(files), BATCH):
-        some = files[start : start + BATCH]
-        pixels = np.stack([read_image(file, image_size=size, channels=channels) for file in some])
-        batch = torch.from_numpy(pixels).to(subject.device).permute(0, 3, 1, 2).float().div(255)
-        with torch.inference_mode():
-            probabilities = subject.model(subject.normalize(batch)).float().softmax(1).cpu()
+    step = 1 if isinstance(subject.model, GlimpsePyramid) else BATCH
+    for start in range(0, len(files), step):
+        some = files[start : start + step]
+        batch = subject.normalize(read_pixels(some, subject))
+        with torch.inference_mode(), seeded(subject.device, derive_seed(seed)):
+            probabilities = subject.model(batch).float().softmax(1).cpu()
         best = probabilities.topk(min(top, len(names)), dim=1)
         for file, values, indices in zip(some, best.values.tolist(), best.indices.tolist(), strict=True):
             told = tuple((names[index], value) for index, value in zip(indices, values, strict=True))
@@ -75,7 +85,32 @@ def predict(
     return predictions
 
 
-def _files(images: Sequence[str | Path]) -> Iterator[Path]:
+def read_pixels(files: Sequence[Path], subject: Subject) -> Tensor:
+    """Image files as a batch [N, C, H, W] in [0, 1], at the network's own size and on its device.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    pixels = np.stack([_read(file, subject) for file in files])
+    return torch.from_numpy(pixels).to(subject.device).permute(0, 3, 1, 2).float().div(255)
+
+
+def _read(file: Path, subject: Subject) -> Pixels:
+    """An image as the network's evaluation sees it, uint8 [H, W, C]."""
+    channels, size, _ = subject.input_size
+    if (subject.interpolation, subject.crop_pct, subject.photos.eval_pipeline) == ("bilinear", 1.0, None):
+        return read_image(file, image_size=size, channels=channels)
+    transform = eval_transform(subject.photos.filled(subject.interpolation, subject.crop_pct), size)
+    pixels = transform(ImageReader(read_bytes(file), str(file)), size, 0)
+    return convert_channels(pixels[None], channels)[0]
+
+
+def find_files(images: Sequence[str | Path]) -> Iterator[Path]:
+    """Files as they are given, and the image files of folders in order of their names, subfolders too.
+
+    Raises:
+        DataError: a file or folder is missing, cannot be read, or holds no images.
+    """
     for given in map(Path, images):
         if given.is_dir():
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,9 +12,11 @@ from torch import nn
 
 from ..data.augmentation import Augmentation
 from ..data.normalize import Normalize
+from ..data.photo_options import PhotoOptions
 from ..devices import select_device
-from ..errors import WeightsError
-from ..hub.weights import CONFIG, list_weights, load_folder
+from ..errors import UnknownNameError, WeightsError
+from ..hub.folder import CONFIG, LOCAL, StoredWeights
+from ..hub.weights import open_weights
 from ..models import create_model
 
 __all__ = ["Subject", "load_subject"]
@@ -31,7 +34,9 @@ class Subject:
         normalize: from images in [0, 1] to what it takes.
         classes: names of its classes; empty where they are not known.
         num_classes: how many there are.
-        augmentation: what its training images went through; nothing where that is not known.
+        recipe: how it was trained, as JSON has it; empty where that is not known.
+        interpolation: how photographs are resized for it.
+        crop_pct: the part of their short side that it sees.
     """
 
     name: str
@@ -41,14 +46,38 @@ class Subject:
     normalize: Normalize
     classes: tuple[str, ...]
     num_classes: int
-    augmentation: Augmentation
+    recipe: Mapping[str, Any]
+    interpolation: str = "bilinear"
+    crop_pct: float = 1.0
+
+    @property
+    def photos(self) -> PhotoOptions:
+        """How its training had photographs; the usual way where that is not known."""
+        return PhotoOptions.from_dict(self.recipe.get("photos", {}))
+
+    @property
+    def saw_squares(self) -> bool:
+        """Whether it was trained on centre squares kept in memory, resized as those are."""
+        plain = (self.interpolation, self.crop_pct, self.photos.eval_pipeline) == ("bilinear", 1.0, None)
+        return bool(self.recipe) and plain
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What its training images went through; nothing where that is not known."""
+        return Augmentation.from_dict(self.recipe.get("augmentation", {}))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of its classes; their numbers where the names are not known."""
+        return self.classes or tuple(f"class {index}" for index in range(self.num_classes))
 
 
 def load_subject(target: str | Path, *, which: Literal["best", "last"] = "best", device: str | None = None) -> Subject:
     """Load trained weights with their configuration.
 
     Args:
-        target: a run's folder, a folder of weights, or the name of a model that has trained weights.
+        target: a run's folder, a folder of weights, or the name of a model that has trained weights:
+            ``architecture[.tag]``, ``hf-hub:owner/repo[@revision]``, ``timm/<name>``.
         which: which of a run's weights.
         device: ``cpu``, ``cuda``, …; the best there is where None.
 
@@ -57,15 +86,21 @@ def load_subject(target: str | Path, *, which: Literal["best", "last"] = "best",
         UnknownNameError: neither a folder nor a known model.
     """
     folder = Path(target)
-    chosen = select_device(device)
-    if folder.is_dir():
-        return _from_folder(_weights_folder(folder, which), str(target), chosen)
-    released = [weights for weights in list_weights() if str(target) in (weights.name, weights.architecture)]
-    if len(released) == 1:
-        return _from_folder(released[0].folder, released[0].name, chosen)
-    model = create_model(str(target), pretrained=True)
-    cfg = getattr(model, "pretrained_cfg", None) or {}
-    return _subject(model, cfg, _imagenet_names(model), Augmentation(), str(target), chosen)
+    name = f"{LOCAL}{_weights_folder(folder, which)}" if folder.is_dir() else str(target)
+    stored = _stored(name)
+    # The name that stored weights have for themselves is that of one commit, whatever a branch does in between.
+    model = create_model(stored.name if stored else name, pretrained=True)
+    cfg = stored.config.get("pretrained_cfg", {}) if stored else getattr(model, "pretrained_cfg", None) or {}
+    classes = (stored.classes if stored else ()) or _imagenet_names(model)
+    return _subject(model, cfg, classes, _recipe(stored), str(target), select_device(device))
+
+
+def _stored(name: str) -> StoredWeights | None:
+    """The weights behind a name, where they come with a config; timm's and plugins' own are theirs to find."""
+    try:
+        return open_weights(name)
+    except UnknownNameError:
+        return None
 
 
 def _weights_folder(folder: Path, which: str) -> Path:
@@ -81,19 +116,20 @@ def _weights_folder(folder: Path, which: str) -> Path:
     )
 
 
-def _from_folder(folder: Path, name: str, device: torch.device) -> Subject:
-    model, config = load_folder(folder)
-    recipe = config.get("curriculum_zoo", {}).get("recipe", {})
-    augmentation = Augmentation.from_dict(recipe.get("augmentation", {}))
-    classes = tuple(config.get("label_names", ()))
-    return _subject(model, config.get("pretrained_cfg", {}), classes, augmentation, name, device)
+def _recipe(weights: StoredWeights | None) -> Mapping[str, Any]:
+    """How weights were trained, as far as that is known."""
+    recipe = (weights.facts.get("recipe") if weights else None) or {}
+    numbers = isinstance(recipe, dict) and (recipe.get("seed", 0), recipe.get("validation", 0))
+    if weights and not (numbers and all(type(number) in (int, float) for number in numbers)):
+        raise WeightsError(f"{weights.name}: its recipe makes no sense. Get it again from where it came from.")
+    return recipe
 
 
 def _subject(
     model: nn.Module,
     cfg: dict[str, Any],
     classes: tuple[str, ...],
-    augmentation: Augmentation,
+    recipe: Mapping[str, Any],
     name: str,
     device: torch.device,
 ) -> Subject:
@@ -109,7 +145,9 @@ def _subject(
         normalize=Normalize(cfg["mean"], cfg["std"], device),
         classes=classes,
         num_classes=cfg["num_classes"],
-        augmentation=augmentation,
+        recipe=recipe,
+        interpolation=cfg.get("interpolation") or "bilinear",
+        crop_pct=cfg.get("crop_pct") or 1.0,
     )
 
 
