@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from .data import open_dataset as open_dataset
     from .evaluation import evaluate as evaluate
     from .evaluation import predict as predict
+    from .hub.preprocess import load_preprocess as load_preprocess
     from .hub.weights import list_weights as list_weights
     from .models import create_model as create_model
     from .registry import register_curriculum as register_curriculum
     from .registry import register_dataset as register_dataset
     from .registry import register_model as register_model
     from .training import Recipe as Recipe
+    from .training import finetune as finetune
     from .training import load_recipe as load_recipe
     from .training import train as train
 
@@ -37,11 +39,13 @@ _HOMES = {
     "list_datasets": "catalogue",
     "list_recipes": "catalogue",
     "list_weights": "hub.weights",
+    "load_preprocess": "hub.preprocess",
     "Curriculum": "curricula",
     "Stage": "curricula",
     "Recipe": "training",
     "load_recipe": "training",
     "train": "training",
+    "finetune": "training",
     "evaluate": "evaluation",
     "predict": "evaluation",
     "register_model": "registry",

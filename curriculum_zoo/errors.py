@@ -11,6 +11,7 @@ __all__ = [
     "NameClashError",
     "PluginError",
     "PluginWarning",
+    "PublishError",
     "RecipeError",
     "TrainingError",
     "UnknownNameError",
@@ -60,6 +61,10 @@ class CheckpointError(CurriculumZooError, RuntimeError):
 
 class WeightsError(CurriculumZooError, RuntimeError):
     """Weights that are missing, damaged, or do not fit the network."""
+
+
+class PublishError(CurriculumZooError, RuntimeError):
+    """A run that is not fit to be published, or a Hub that does not take it."""
 
 
 class PluginWarning(UserWarning):

@@ -88,11 +88,11 @@ class Entry:
             raise self.error(f"points at {_a(target)}, which cannot be called")
         return target
 
-    def build(self, expected: type, *args: Any, **kwargs: Any) -> Any:
+    def build(self, expected: type | tuple[type, ...], *args: Any, **kwargs: Any) -> Any:
         """Call the target and insist on what it returns.
 
         Args:
-            expected: the type that the result must have.
+            expected: the type that the result must have, or several to choose from.
             *args: passed on.
             **kwargs: passed on.
 
@@ -101,7 +101,9 @@ class Entry:
         """
         built = self.load()(*args, **kwargs)
         if not isinstance(built, expected):
-            raise self.error(f"returned {_a(built)}, where a {expected.__module__}.{expected.__qualname__} is due")
+            kinds = expected if isinstance(expected, tuple) else (expected,)
+            due = " or ".join(f"a {kind.__module__}.{kind.__qualname__}" for kind in kinds)
+            raise self.error(f"returned {_a(built)}, where {due} is due")
         return built
 
     def error(self, what: str) -> PluginError:

@@ -19,7 +19,7 @@ from curriculum_zoo.training import Recipe
 LIGHT = [
     ["--help"],
     ["--version"],
-    *([command, "--help"] for command in ("demo", "list", "train", "evaluate", "predict")),
+    *([command, "--help"] for command in ("demo", "list", "train", "evaluate", "predict", "glimpses")),
     *(["list", kind] for kind in ("models", "curricula", "datasets", "recipes", "weights", "plugins")),
     ["list", "models", "hiresnet*"],
 ]
@@ -34,6 +34,30 @@ def _elsewhere(tmp_path, monkeypatch):
 
 def started(*arguments):
     return [sys.executable, "-m", "curriculum_zoo", *map(str, arguments)]
+
+
+@pytest.fixture(scope="session")
+def glimpsing_weights(shared_folder):
+    """A folder of weights: an untrained glimpse pyramid for the classes of `quadrants`, at 56 px."""
+
+    def fill(folder):
+        from curriculum_zoo.hub.folder import model_config, save_folder
+        from curriculum_zoo.models import create_model
+
+        model = create_model("glimpse_pyramid_m1", num_classes=4)
+        config = model_config(
+            model,
+            architecture="glimpse_pyramid_m1",
+            options={},
+            input_size=(1, 56, 56),
+            mean=(0.4,),
+            std=(0.2,),
+            classes=("top left", "top right", "bottom left", "bottom right"),
+            facts={"recipe": {"validation": 0.1}},
+        )
+        save_folder(folder, model.state_dict(), config)
+
+    return shared_folder("glimpsing_weights", fill)
 
 
 # Light questions
@@ -129,6 +153,37 @@ def test_train_evaluate_predict_resume(quadrants, tmp_path, capsys):
     assert main(["train", "--resume", "--output", "run", "--device", "cpu"]) == 0
     assert "test accuracy" in capsys.readouterr().out
     assert Path("run/last/model.safetensors").read_bytes() == weights
+
+
+def test_evaluations_of_chance_and_glimpses(glimpsing_weights, quadrants, capsys):
+    folder, data = str(glimpsing_weights), f"npz:{quadrants}"
+    flags = ["--levels", "1,3", "--repeats", "3", "--seed", "5", "--part", "validation", "--time", "--device", "cpu"]
+    assert main(["evaluate", folder, "--data", data, *flags, "--json"]) == 0
+    first, third = json.loads(capsys.readouterr().out)
+    assert [(e["levels"], e["repeats"], e["part"]) for e in (first, third)] == [(n, 3, "validation") for n in (1, 3)]
+    assert (first["locations"], first["top1_std"]) == (0, 0)
+    assert third["locations"] > 0.5
+    assert third["flops"] > first["flops"]
+    assert main(["evaluate", folder, "--data", data, *flags]) == 0
+    table = capsys.readouterr().out
+    assert f"{third['top1']:.2%} ± {100 * third['top1_std']:.2f}" in table
+    assert f"  {third['locations']:.2f}  " in table
+    assert "56 px, level 3" in table
+    assert "Timed on cpu, " in table
+
+    command = started("glimpses", folder, "--data", data, "--index", "4,0", "--attend", "top_k", "--levels", "2")
+    finished = subprocess.run([*command, "--device", "cpu"], capture_output=True, text=True, check=True)
+    told = finished.stdout.splitlines()
+    assert len(told) == 2
+    for line, index in zip(told, (4, 0), strict=True):
+        start, attended, figure = line.split("; ")
+        assert start.startswith(f"{data} test image {index}: ")
+        assert start.count("%") == 2
+        assert attended == "attended 2"
+        assert Image.open(figure).size[0] > 1000
+    assert main(["glimpses", folder, "glimpses", "--json", "--output", "more", "--device", "cpu"]) == 0
+    assert [look["attended"] for look in json.loads(capsys.readouterr().out)] != [2, 2]
+    assert len(list(Path("more").iterdir())) == 2
 
 
 def test_a_recipe_file_is_changed_by_flags_and_the_run_gets_a_folder_of_its_own(quadrants, capsys):
@@ -244,7 +299,7 @@ def test_data_that_cannot_be_learnt_from_is_refused(bad, capsys, kind, words):
         (["--epochs", "many"], ["--epochs", "'many'"]),
         (["--lr", "-0.1"], ["optimizer.lr must be above 0"]),
         (["--lr", "nan"], ["optimizer.lr must be finite"]),
-        (["--set", "validation=1.5"], ["validation must be below 1"]),
+        (["--set", "validation=1.5"], ["validation must be a share below 1", "number of images"]),
         (["--schedule", "triangle"], ["schedule.name", "'onecycle'"]),
         (["--precision", "fp8"], ["precision", "'bf16'"]),
         (["--precision", "fp16"], ["fp16 needs a GPU", "bf16 or fp32"]),
@@ -287,6 +342,13 @@ def test_settings_that_make_no_sense_are_refused_naming_field_and_remedy(quadran
         (["predict", ".", "nowhere.png"], ["nowhere.png: there is no such file"]),
         (["predict", "."], ["IMAGE"]),
         (["predict", ".", "x.png", "--top", "0"], ["--top", "at least 1"]),
+        (["evaluate", ".", "--data", "demo", "--part", "train"], ["--part", "'train'", "validation"]),
+        (["evaluate", ".", "--data", "demo", "--levels", "2,0"], ["--levels", "at least 1"]),
+        (["evaluate", ".", "--data", "demo", "--attend", "guess"], ["--attend", "'guess'", "top_k"]),
+        (["evaluate", ".", "--data", "demo", "--repeats", "0"], ["--repeats", "at least 1"]),
+        (["glimpses", "."], ["no image to look at"]),
+        (["glimpses", ".", "nowhere.png"], ["nowhere.png: there is no such file"]),
+        (["glimpses", ".", "--data", "demo", "--index", "1,-1"], ["--index", "at least 0"]),
         (["list", "modles"], ["'modles'", "models"]),
         (["list", "models", "--pattern"], ["--pattern"]),
         (["tarin"], ["'tarin'", "train"]),
