@@ -66,6 +66,9 @@ def _counts(members: npt.NDArray[np.int64], part: float, purpose: str) -> npt.ND
         )
     quotas = [divmod(rest * int(size), int(members.sum())) for size in members]
     counts = np.array([1 + whole for whole, _ in quotas])
-    largest_rests = sorted(range(len(quotas)), key=lambda place: -quotas[place][1])
+    # The largest rests first, but no class is used up while another has images to spare.
+    largest_rests = sorted(
+        range(len(quotas)), key=lambda place: (counts[place] + 1 >= members[place], -quotas[place][1], -members[place])
+    )
     counts[largest_rests[: int(part) - int(counts.sum())]] += 1
     return counts

@@ -103,6 +103,7 @@ class Bar(Lines):
 
     def __init__(self) -> None:
         super().__init__()
+        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         self._bar = Progress(
@@ -110,6 +111,7 @@ class Bar(Lines):
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[figures]}"),
+            console=Console(),  # rich's own, shared one keeps the width that the terminal had when it was made
             transient=True,
         )
         self._task = self._bar.add_task("", total=1, figures="")
@@ -137,7 +139,7 @@ class Bar(Lines):
             loss, accuracy = figures()
             left = seconds / self._done * (self._steps - self._done + self._epochs_left * self._steps)
             told = f"loss {loss:.3f}, {accuracy:.2%}, {images / seconds:,.0f} images/s, about {_clock(left)} left"
-            self._bar.update(self._task, figures=told, refresh=self._done == self._steps)
+            self._bar.update(self._task, figures=told)
             self._shown = time.monotonic()
 
     def close(self) -> None:

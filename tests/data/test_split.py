@@ -86,7 +86,13 @@ def test_a_number_of_images_is_met_exactly_with_every_class_in_proportion(counts
     for label, count in enumerate(counts):
         given_away = (labels[cut] == label).sum()
         assert given_away >= 1
-        assert abs(given_away - (1 + (number - len(counts)) * count / sum(counts))) < 1
+        assert abs(given_away - (1 + (number - len(counts)) * count / sum(counts))) <= 1
+
+
+def test_a_class_of_two_keeps_one_where_another_has_images_to_spare():
+    stay, cut = stratified_split(np.repeat([0, 1, 2], [2, 6, 12]), 7, 3)
+    assert np.bincount(np.repeat([0, 1, 2], [2, 6, 12])[cut]).tolist() == [1, 2, 4]
+    assert len(stay) == 13
 
 
 def test_too_few_images_for_the_classes_are_refused():
