@@ -11,7 +11,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -24,12 +24,13 @@ from ..errors import DataError, RecipeError, TrainingError
 from ..seeding import derive_seed
 from .geometry import convert_channels
 from .image_file import ImageReader
+from .loader import Batching, Loader
 from .photos import Images, Labels, PhotoSet, processors
 from .transforms import Transform, single_threaded
 
 __all__ = ["Crew", "PhotoLoader"]
 
-_ORDER, _DRAWS = 0, 1  # which of an epoch's random streams
+_DRAWS = 1  # which of an epoch's random streams
 _AHEAD = 2  # batches that each worker may be ahead
 
 Role = Literal["train", "eval"]
@@ -173,30 +174,20 @@ class Crew:
         )
 
 
-class PhotoLoader:
-    """Batches of images that are read as they are needed, in an order and with random changes that depend on no state.
+class PhotoLoader(Loader):
+    """Batches of images that are read as they are needed, at any size and by any number of workers and processes.
 
-    As with `ResidentLoader`, everything is a pure function of `seed`, the epoch and the image: any epoch can be walked
-    at any time, from any batch on, at any size and by any number of workers and processes. Crops and changes of an
-    image are the same at every size.
-
-    Loaders that share a crew are walked one after the other.
+    Crops and changes of an image are the same at every size. Loaders that share a crew are walked one after the other.
 
     Args:
         photos: the set.
         indices: which of its images.
         crew: who reads them.
-        batch_size: images per update, over all processes.
         role: ``train`` or ``eval``: what is done to each image.
-        seed: decides order and changes.
-        shuffle: whether each epoch has an order of its own.
-        drop_last: whether to leave out the last batch where it is not full.
         pixels: side of the squares; that of the set where None.
-        device: where batches go.
-        rank: number of this process.
-        world_size: number of processes.
-        channels_last: whether batches are laid out channels last in memory (their shape is [n, C, H, W] either way).
         on_bad_image: ``raise``, or ``skip`` to leave out images that cannot be read, which makes their batch smaller.
+        **batching: as for `Loader`: `batch_size`, `seed`, `shuffle`, `drop_last`, `device`, `rank`, `world_size`,
+            `channels_last`.
 
     Attributes:
         skipped: names of the images left out so far, with the reason.
@@ -211,63 +202,28 @@ class PhotoLoader:
         indices: Labels,
         crew: Crew,
         *,
-        batch_size: int,
         role: Role,
-        seed: int = 0,
-        shuffle: bool = True,
-        drop_last: bool = False,
         pixels: int | None = None,
-        device: torch.device | str = "cpu",
-        rank: int = 0,
-        world_size: int = 1,
-        channels_last: bool = True,
         on_bad_image: Literal["raise", "skip"] = "raise",
+        **batching: Unpack[Batching],
     ) -> None:
+        self._indices = np.ascontiguousarray(indices, dtype=np.int64)
+        super().__init__(photos.labels[self._indices], **batching)
         self.crew = crew
-        self.batch_size = batch_size
         self.role = role
-        self.seed = seed
-        self.shuffle = shuffle
-        self.drop_last = drop_last
         self.pixels = pixels or photos.image_size[0]
-        self.device = torch.device(device)
-        self.rank = rank
-        self.world_size = world_size
-        self.channels_last = channels_last
         self.on_bad_image = on_bad_image
         self.skipped: dict[str, str] = {}
-        self._indices = np.ascontiguousarray(indices, dtype=np.int64)
-        self._labels = torch.from_numpy(photos.labels[self._indices]).to(self.device)
-        self._check()
-
-    @property
-    def count(self) -> int:
-        """Images per epoch."""
-        return len(self._indices)
-
-    @property
-    def steps(self) -> int:
-        """Batches per epoch."""
-        whole, rest = divmod(self.count, self.batch_size)
-        return whole + (rest > 0 and not self.drop_last)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of one epoch, this process's share of each.
-
-        Args:
-            epoch: number of the epoch, from 0.
-            start: number of the batch to begin with; it and those after it are what they would have been.
-
-        Yields:
-            Images float32 [n, C, H, W] in [0, 1] and labels int64 [n], both on the device; n is the batch size over
-            the number of processes, and less in a last batch that is not full, or where images were left out.
+        """As for `Loader`; a batch has fewer images where such are left out that cannot be read.
 
         Raises:
             DataError: an image cannot be read; or none of a batch, where such are left out.
             RecipeError: the recipe's own pipeline fails on an image.
             TrainingError: a worker process died.
         """
-        order = self._order(epoch)
+        order = self._order(epoch).numpy()
         shares = [order[self._share(step)] for step in range(start, self.steps)]
         requests = (_Request(self._indices[share], self.role, self.pixels, self.seed, epoch) for share in shares)
         for share, answer in zip(shares, self.crew.answers(requests), strict=True):
@@ -275,48 +231,11 @@ class PhotoLoader:
             chosen = torch.from_numpy(share)[answer.read].to(self.device, non_blocking=True)
             yield self._to_float(answer.pixels), self._labels[chosen]
 
-    def with_batch_size(self, batch_size: int) -> PhotoLoader:
-        """A loader like this one with batches of another size, by the same workers.
-
-        Raises:
-            DataError: not a single batch, or one that the processes cannot share evenly.
-        """
-        other = copy.copy(self)
-        other.batch_size = batch_size
-        other._check()
-        return other
-
     def with_pixels(self, pixels: int) -> PhotoLoader:
         """A loader like this one for squares of another side, by the same workers."""
         other = copy.copy(self)
         other.pixels = pixels
         return other
-
-    def _check(self) -> None:
-        if self.batch_size < 1 or self.batch_size % self.world_size:
-            even = max(1, round(self.batch_size / self.world_size)) * self.world_size
-            raise DataError(
-                f"batch_size is {self.batch_size}, which {self.world_size} process(es) cannot share evenly. "
-                f"Take {even}, or another multiple of {self.world_size}."
-            )
-        if not self.count or (self.drop_last and self.count < self.batch_size):
-            raise DataError(
-                f"{self.count} training image(s) do not make one batch of {self.batch_size}. Take a batch size of at "
-                f"most {self.count}, or more images."
-            )
-
-    def _order(self, epoch: int) -> Labels:
-        """Places in `_indices`, in the order of the epoch."""
-        if not self.shuffle:
-            return np.arange(self.count)
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, epoch, _ORDER))
-        return torch.randperm(self.count, generator=generator).numpy()
-
-    def _share(self, step: int) -> slice:
-        """Which part of the order is this process's in a batch."""
-        first = step * self.batch_size
-        size = min(self.batch_size, self.count - first)
-        return slice(first + size * self.rank // self.world_size, first + size * (self.rank + 1) // self.world_size)
 
     def _look_at(self, answer: _Answer) -> None:
         if answer.fatal is not None:
@@ -331,11 +250,6 @@ class PhotoLoader:
                 f"None of the {len(answer.failures)} images of a batch can be read. The first: "
                 f"{next(iter(answer.failures.values()))}"
             )
-
-    def _to_float(self, pixels: Tensor) -> Tensor:
-        """Bytes [n, H, W, C] to float32 [n, C, H, W] in [0, 1], on the device."""
-        batch = pixels.to(self.device, non_blocking=True).float().div_(255).permute(0, 3, 1, 2)
-        return batch if self.channels_last else batch.contiguous()
 
 
 def _usual_workers() -> int:

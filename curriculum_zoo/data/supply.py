@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from ..errors import RecipeError
 from ..seeding import derive_seed
 from .augmentation import Augmentation
 from .image_set import ImageSet
+from .loader import Batching, Loader
 from .normalize import mean_std
 from .photo_loader import Crew, PhotoLoader
 from .photo_options import PhotoOptions
@@ -20,9 +21,7 @@ from .photos import Labels, PhotoSet
 from .resident import ResidentLoader
 from .transforms import eval_transform, train_transform
 
-__all__ = ["Loader", "Supply"]
-
-Loader = ResidentLoader | PhotoLoader
+__all__ = ["Supply"]
 
 _SAMPLE = 2048  # photographs that mean and deviation are taken from
 
@@ -139,7 +138,7 @@ class Supply:
             DataError: not a single batch, a batch that the processes cannot share evenly, too little memory.
             RecipeError: the augmentation does not fit the size of the images.
         """
-        common: dict[str, Any] = {
+        batching: Batching = {
             "batch_size": batch_size,
             "seed": seed,
             "shuffle": training,
@@ -156,7 +155,7 @@ class Supply:
             else:
                 images, labels = whole.train_images[part], whole.train_labels[part]
             augmentation = self._augmentation if training else None
-            return ResidentLoader(images, labels, augmentation=augmentation, render=whole.render, **common)
+            return ResidentLoader(images, labels, augmentation=augmentation, render=whole.render, **batching)
         assert self._crew is not None
         loader = PhotoLoader(
             self.images,
@@ -164,7 +163,7 @@ class Supply:
             self._crew,
             role="train" if training else "eval",
             on_bad_image=self._photos.on_bad_image,
-            **common,
+            **batching,
         )
         self._loaders.append(loader)
         return loader

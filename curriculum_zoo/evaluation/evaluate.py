@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data import ImageSet, PhotoLoader, PhotoSet, Supply, open_dataset
+from ..data.loader import Loader
 from ..data.photos import Labels
-from ..data.supply import Loader
 from ..errors import DataError, ModelError
 from ..models.glimpse_choice import Attend
 from .calibrate import calibrate_batchnorm

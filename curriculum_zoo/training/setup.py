@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from ..curricula import Curriculum, Stage, create_curriculum
 from ..data import ImageSet, PhotoSet, Supply, open_dataset
+from ..data.loader import Loader
 from ..data.normalize import Normalize
 from ..data.photo_loader import PhotoLoader
-from ..data.supply import Loader
 from ..devices import select_device
 from ..errors import RecipeError, TrainingError
 from ..hub.folder import model_config
