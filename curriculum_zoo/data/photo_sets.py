@@ -17,246 +17,135 @@ from ..errors import DataError
 from .folder import Labelled, class_folders, cut_test, labelled_files, photo_set
 from .photos import PhotoSet
 
-__all__ = ["caltech101", "caltech256", "cub200", "imagenet_folder", "stanford_dogs", "tiny_imagenet"]
+__all__ = ["PublishedSet", "caltech101", "caltech256", "cub200", "imagenet_folder", "stanford_dogs", "tiny_imagenet"]
 
 _Parts = tuple[tuple[str, ...], Labelled, Labelled]
+"""Names of the classes, training images, test images."""
 
 
 @dataclass(frozen=True)
-class _Source:
-    """A published set: what it is called, the folders under the root where it may lie, and where it comes from."""
+class PublishedSet:
+    """A published set of photographs; calling it opens it.
+
+    Attributes:
+        name: what it is called.
+        folders: under the root, where it may lie.
+        source: where it comes from, whose it is, and on what terms.
+        read: from the folder that it lies in, and a seed for what is cut off at random, to what is in it.
+        loader: the class of torchvision that downloads it; None where nobody may without asking.
+    """
 
     name: str
     folders: tuple[str, ...]
     source: str
+    read: Callable[[Path, int], _Parts]
     loader: str | None = None
-    """The class of torchvision that downloads it."""
+
+    def __call__(
+        self,
+        argument: str | None,
+        *,
+        root: Path,
+        download: bool = False,
+        image_size: int | None = None,
+        channels: int | None = None,
+        seed: int = 0,
+    ) -> PhotoSet:
+        """Open it.
+
+        Args:
+            argument: the folder that it lies in; one of `folders` under the root where None.
+            root: folder of data sets.
+            download: whether it may be downloaded there, where it can be.
+            image_size: side in pixels that images are brought to; where None and kept in memory, their smallest.
+            channels: 3 for RGB, which is the default, or 1 for gray.
+            seed: cuts the test set off where the set has none of its own.
+
+        Raises:
+            DataError: missing, or not laid out as it is published.
+        """
+        top = self._find(argument, root, download)
+        classes, train, test = self.read(top, seed)
+        for which, files in (("training", train), ("test", test)):
+            if not files.paths:
+                raise DataError(f"{self.name}: there are no {which} images in {top}. They come from: {self.source}.")
+        name = self.name if argument is None else f"{self.name}:{argument}"
+        return photo_set(name, top, classes, train, test, image_size=image_size, channels=channels, source=self.source)
+
+    def _find(self, argument: str | None, root: Path, download: bool) -> Path:
+        """The folder that it lies in, downloaded if need be and allowed."""
+        if argument is not None:
+            top = Path(argument).expanduser()
+            if not argument or not top.is_dir():
+                raise DataError(f"{self.name}: {argument or 'nothing'} is no folder. Write {self.name}:DIR.")
+            return top
+        places = [root / folder for folder in self.folders]
+        found = next((place for place in places if place.is_dir()), None)
+        if found is None and download and self.loader is not None:
+            self._download(root, places[0])
+            found = places[0] if places[0].is_dir() else None
+        if found is None:
+            allow = "Allow its download (--download, or download=True), or put" if self.loader else "Put"
+            raise DataError(
+                f"{self.name} is not in {' or '.join(map(str, places))}. {allow} the files there yourself, or name "
+                f"their folder: {self.name}:DIR; they come from: {self.source}."
+            )
+        return found
+
+    def _download(self, root: Path, place: Path) -> None:
+        from torchvision import datasets
+
+        try:
+            getattr(datasets, self.loader or "")(str(root), download=True)
+        except Exception as error:  # RuntimeError, network and file errors
+            cause = " ".join(str(error).split()) or type(error).__name__
+            raise DataError(
+                f"{self.name} could not be downloaded to {place} ({cause}). Try again later, or put the files there "
+                f"yourself; they come from: {self.source}."
+            ) from error
 
 
-_CALTECH101 = _Source(
-    "caltech101",
-    ("caltech101/101_ObjectCategories",),
-    "Caltech-101, Li, Andreeto, Ranzato and Perona 2022, https://data.caltech.edu/records/mzrjq-6wc02; CC BY 4.0",
-    "Caltech101",
-)
-_CALTECH256 = _Source(
-    "caltech256",
-    ("caltech256/256_ObjectCategories",),
-    "Caltech-256, Griffin, Holub and Perona 2022, https://data.caltech.edu/records/nyy15-4j048; CC BY 4.0",
-    "Caltech256",
-)
-_IMAGENET = _Source(
-    "imagenet_folder",
-    ("imagenet", "ILSVRC2012", "ILSVRC/Data/CLS-LOC"),
-    "ImageNet ILSVRC 2012, https://www.image-net.org/download.php; for research, after registration",
-)
-_TINY_IMAGENET = _Source(
-    "tiny_imagenet",
-    ("tiny-imagenet-200", "tiny_imagenet"),
-    "Tiny ImageNet, Stanford CS231n, http://cs231n.stanford.edu/tiny-imagenet-200.zip; for research",
-)
-_CUB200 = _Source(
-    "cub200",
-    ("CUB_200_2011",),
-    "Caltech-UCSD Birds-200-2011, Wah et al., https://data.caltech.edu/records/65de6-vp158; for research",
-)
-_STANFORD_DOGS = _Source(
-    "stanford_dogs",
-    ("stanford_dogs", "StanfordDogs"),
-    "Stanford Dogs, Khosla et al. 2011, http://vision.stanford.edu/aditya86/ImageNetDogs; for research",
-)
-
-
-def caltech101(
-    argument: str | None,
-    *,
-    root: Path,
-    download: bool = False,
-    image_size: int | None = None,
-    channels: int | None = None,
-    seed: int = 0,
-    **_: object,
-) -> PhotoSet:
-    """Caltech-101: 8,677 photographs of about 300 × 200 pixels in 101 classes; a fifth of each is the test set.
+def _caltech101(top: Path, seed: int) -> _Parts:
+    """8,677 photographs of about 300 × 200 pixels in 101 classes; a fifth of each is the test set.
 
     ``BACKGROUND_Google`` is none of the 101 categories (Fei-Fei, Fergus and Perona 2004 use it as the background
     class of detection), and is left out, as torchvision does. ``folder:…/101_ObjectCategories`` has it.
-
-    Args:
-        argument: the folder of class folders; ``caltech101/101_ObjectCategories`` under the root where None.
-        root: folder of data sets.
-        download: whether torchvision may download it (137 MB).
-        image_size: side in pixels that images are brought to.
-        channels: 3 for RGB, which is the default, or 1 for gray.
-        seed: cuts the test set off.
-        **_: not used.
-
-    Raises:
-        DataError: missing, or not in that layout.
     """
-    top = _find(_CALTECH101, argument, root, download)
     classes = [folder for folder in class_folders(top) if folder.name != "BACKGROUND_Google"]
-    parts = _cut(top, classes, [folder.name for folder in classes], seed)
-    return _made(_CALTECH101, argument, top, parts, image_size, channels)
+    return _cut(top, classes, [folder.name for folder in classes], seed)
 
 
-def caltech256(
-    argument: str | None,
-    *,
-    root: Path,
-    download: bool = False,
-    image_size: int | None = None,
-    channels: int | None = None,
-    seed: int = 0,
-    **_: object,
-) -> PhotoSet:
-    """Caltech-256: 29,780 photographs of 300 pixels and more in 256 classes; a fifth of each is the test set.
+def _caltech256(top: Path, seed: int) -> _Parts:
+    """29,780 photographs of 300 pixels and more in 256 classes, or part of them; a fifth of each is the test set.
 
     ``257.clutter`` is no object category (Griffin, Holub and Perona 2007 use it to test how background is rejected),
     and is left out. ``folder:…/256_ObjectCategories`` has it.
-
-    Args:
-        argument: the folder of class folders, whatever part of the set is in it; ``caltech256/256_ObjectCategories``
-            under the root where None.
-        root: folder of data sets.
-        download: whether torchvision may download it (1.2 GB).
-        image_size: side in pixels that images are brought to.
-        channels: 3 for RGB, which is the default, or 1 for gray.
-        seed: cuts the test set off.
-        **_: not used.
-
-    Raises:
-        DataError: missing, or not in that layout.
     """
-    top = _find(_CALTECH256, argument, root, download)
     named = {folder: re.sub(r"^\d{3}\.", "", folder.name) for folder in class_folders(top)}
     classes = [folder for folder, name in named.items() if name != "clutter"]
-    parts = _cut(top, classes, [named[folder] for folder in classes], seed)
-    return _made(_CALTECH256, argument, top, parts, image_size, channels)
+    return _cut(top, classes, [named[folder] for folder in classes], seed)
 
 
-def imagenet_folder(
-    argument: str | None,
-    *,
-    root: Path,
-    image_size: int | None = None,
-    channels: int | None = None,
-    seed: int = 0,
-    **_: object,
-) -> PhotoSet:
-    """ImageNet (ILSVRC 2012), or part of its classes: ``train/<synset>/…`` and ``val/<synset>/…``.
-
-    Classes are called as timm calls them, so that timm's networks can be evaluated on all 1,000. Validation images
-    are the test set.
-
-    Args:
-        argument: the folder that holds ``train``; ``imagenet``, ``ILSVRC2012`` or Kaggle's ``ILSVRC/Data/CLS-LOC``
-            under the root where None.
-        root: folder of data sets.
-        image_size: side in pixels that images are brought to.
-        channels: 3 for RGB, which is the default, or 1 for gray.
-        seed: not used.
-        **_: not used; nobody may download it without an account.
-
-    Raises:
-        DataError: missing, or not in that layout.
-    """
-    top = _find(_IMAGENET, argument, root, download=False)
-    return _made(_IMAGENET, argument, top, _synsets(top), image_size, channels)
-
-
-def tiny_imagenet(
-    argument: str | None,
-    *,
-    root: Path,
-    image_size: int | None = None,
-    channels: int | None = None,
-    seed: int = 0,
-    **_: object,
-) -> PhotoSet:
-    """Tiny ImageNet: 100,000 + 10,000 photographs of 64 × 64 pixels in 200 of ImageNet's classes.
-
-    As it is published (``train/<synset>/images/…``, ``val/images/…`` beside ``val/val_annotations.txt``), or with
-    validation images sorted into folders. They are the test set; the published test images have no labels.
-
-    Args:
-        argument: the folder that holds ``train``; ``tiny-imagenet-200`` or ``tiny_imagenet`` under the root where
-            None.
-        root: folder of data sets.
-        image_size: side in pixels that images are brought to; 64 where None and kept in memory.
-        channels: 3 for RGB, which is the default, or 1 for gray.
-        seed: not used.
-        **_: not used.
-
-    Raises:
-        DataError: missing, or not in that layout.
-    """
-    top = _find(_TINY_IMAGENET, argument, root, download=False)
-    return _made(_TINY_IMAGENET, argument, top, _synsets(top), image_size, channels)
-
-
-def cub200(
-    argument: str | None,
-    *,
-    root: Path,
-    image_size: int | None = None,
-    channels: int | None = None,
-    seed: int = 0,
-    **_: object,
-) -> PhotoSet:
-    """CUB-200-2011: 5,994 + 5,794 photographs of birds of 200 species, in the published split.
-
-    Args:
-        argument: the folder that holds ``images.txt``; ``CUB_200_2011`` under the root where None.
-        root: folder of data sets.
-        image_size: side in pixels that images are brought to.
-        channels: 3 for RGB, which is the default, or 1 for gray.
-        seed: not used.
-        **_: not used.
-
-    Raises:
-        DataError: missing, or not in that layout.
-    """
-    top = _find(_CUB200, argument, root, download=False)
+def _cub200(top: Path, _: int) -> _Parts:
+    """5,994 + 5,794 photographs of birds of 200 species, in the published split; `top` holds ``images.txt``."""
     names = ("classes.txt", "images.txt", "image_class_labels.txt", "train_test_split.txt")
     classes, images, labels, split = (dict(_fields(top / name)) for name in names)
     if not images.keys() == labels.keys() == split.keys() or not set(labels.values()) <= classes.keys():
-        raise DataError(f"The lists in {top} do not fit together. Unpack the set anew; it comes from {_CUB200.source}.")
+        raise DataError(f"The lists in {top} do not fit together. Unpack the set anew; it comes from {cub200.source}.")
     numbers = {number: index for index, number in enumerate(sorted(classes, key=int))}
     called = tuple(re.sub(r"^\d{3}\.", "", classes[number]).replace("_", " ") for number in numbers)
-    parts = [
+    train, test = (
         _labelled((top / "images" / images[key], numbers[labels[key]]) for key in images if split[key] == part)
         for part in "10"
-    ]
-    return _made(_CUB200, argument, top, (called, parts[0], parts[1]), image_size, channels)
+    )
+    return called, train, test
 
 
-def stanford_dogs(
-    argument: str | None,
-    *,
-    root: Path,
-    image_size: int | None = None,
-    channels: int | None = None,
-    seed: int = 0,
-    **_: object,
-) -> PhotoSet:
-    """Stanford Dogs: 12,000 + 8,580 photographs of dogs of 120 breeds, in the published split.
+def _stanford_dogs(top: Path, _: int) -> _Parts:
+    """12,000 + 8,580 photographs of dogs of 120 breeds, in the published split.
 
-    Its lists are MATLAB files, which SciPy reads.
-
-    Args:
-        argument: the folder that holds ``Images`` and ``train_list.mat``; ``stanford_dogs`` or ``StanfordDogs`` under
-            the root where None.
-        root: folder of data sets.
-        image_size: side in pixels that images are brought to.
-        channels: 3 for RGB, which is the default, or 1 for gray.
-        seed: not used.
-        **_: not used.
-
-    Raises:
-        DataError: missing, or not in that layout; SciPy is not installed.
+    `top` holds ``Images`` and ``train_list.mat``: the lists are MATLAB files, which SciPy reads.
     """
-    top = _find(_STANFORD_DOGS, argument, root, download=False)
     lists = [_matlab_list(top / f"{part}_list.mat") for part in ("train", "test")]
     breeds = sorted({Path(file).parent.name for files in lists for file in files})
     numbers = {breed: index for index, breed in enumerate(breeds)}
@@ -264,48 +153,7 @@ def stanford_dogs(
         _labelled((top / "Images" / file, numbers[Path(file).parent.name]) for file in files) for files in lists
     )
     called = tuple(breed.partition("-")[2].replace("_", " ") or breed for breed in breeds)
-    return _made(_STANFORD_DOGS, argument, top, (called, train, test), image_size, channels)
-
-
-def _find(source: _Source, argument: str | None, root: Path, download: bool) -> Path:
-    """The folder of a set, downloaded if need be and allowed."""
-    if argument is not None:
-        top = Path(argument).expanduser()
-        if not argument or not top.is_dir():
-            raise DataError(f"{source.name}: {argument or 'nothing'} is no folder. Write {source.name}:DIR.")
-        return top
-    places = [root / folder for folder in source.folders]
-    found = next((place for place in places if place.is_dir()), None)
-    if found is None and download and source.loader is not None:
-        from torchvision import datasets
-
-        try:
-            getattr(datasets, source.loader)(str(root), download=True)
-        except Exception as error:  # RuntimeError, network and file errors
-            cause = " ".join(str(error).split()) or type(error).__name__
-            raise DataError(
-                f"{source.name} could not be downloaded to {places[0]} ({cause}). Try again later, or put the files "
-                f"there yourself; they come from: {source.source}."
-            ) from error
-        found = places[0] if places[0].is_dir() else None
-    if found is None:
-        allow = "Allow its download (--download, or download=True), or put" if source.loader else "Put"
-        raise DataError(
-            f"{source.name} is not in {' or '.join(map(str, places))}. {allow} the files there yourself, or name their "
-            f"folder: {source.name}:DIR; they come from: {source.source}."
-        )
-    return found
-
-
-def _made(
-    source: _Source, argument: str | None, top: Path, parts: _Parts, image_size: int | None, channels: int | None
-) -> PhotoSet:
-    classes, train, test = parts
-    for which, files in (("training", train), ("test", test)):
-        if not files.paths:
-            raise DataError(f"{source.name}: there are no {which} images in {top}. They come from: {source.source}.")
-    name = source.name if argument is None else f"{source.name}:{argument}"
-    return photo_set(name, top, classes, train, test, image_size=image_size, channels=channels, source=source.source)
+    return called, train, test
 
 
 def _cut(top: Path, folders: Sequence[Path], names: Sequence[str], seed: int) -> _Parts:
@@ -314,8 +162,12 @@ def _cut(top: Path, folders: Sequence[Path], names: Sequence[str], seed: int) ->
     return tuple(names), *cut_test(files, names, seed)
 
 
-def _synsets(top: Path) -> _Parts:
-    """ImageNet's layout: a folder for each synset, in alphabetical order."""
+def _synsets(top: Path, _: int) -> _Parts:
+    """ImageNet's layout, all its classes or some: ``train/<synset>/…`` and, as the test set, ``val/<synset>/…``.
+
+    Tiny ImageNet's too, as it is published: ``val/images/…`` beside ``val/val_annotations.txt``. Its test images have
+    no labels. Classes are called as timm calls them, so that timm's networks can be evaluated on all 1,000.
+    """
     if not (top / "train").is_dir():
         raise DataError(f"{top} has no folder train, with a folder of images for each class inside. Put it there.")
     synsets = [folder.name for folder in class_folders(top / "train")]
@@ -383,7 +235,7 @@ def _lines(path: Path) -> list[str]:
 def _matlab_list(path: Path) -> list[str]:
     """The files that a list of Stanford Dogs names."""
     if not path.is_file():
-        raise DataError(f"{path} is missing. Unpack lists.tar there; it comes from: {_STANFORD_DOGS.source}.")
+        raise DataError(f"{path} is missing. Unpack lists.tar there; it comes from: {stanford_dogs.source}.")
     try:
         from scipy.io import loadmat
     except ImportError as error:
@@ -392,3 +244,43 @@ def _matlab_list(path: Path) -> list[str]:
         return [str(cell.item()) for cell in loadmat(path)["file_list"].ravel()]
     except Exception as error:  # damage shows as any of a dozen exceptions
         raise DataError(f"{path} is no list of Stanford Dogs: {error!r}. Unpack lists.tar anew.") from error
+
+
+caltech101 = PublishedSet(
+    "caltech101",
+    ("caltech101/101_ObjectCategories",),
+    "Caltech-101, Li, Andreeto, Ranzato and Perona 2022, https://data.caltech.edu/records/mzrjq-6wc02; CC BY 4.0",
+    _caltech101,
+    loader="Caltech101",
+)
+caltech256 = PublishedSet(
+    "caltech256",
+    ("caltech256/256_ObjectCategories",),
+    "Caltech-256, Griffin, Holub and Perona 2022, https://data.caltech.edu/records/nyy15-4j048; CC BY 4.0",
+    _caltech256,
+    loader="Caltech256",
+)
+imagenet_folder = PublishedSet(
+    "imagenet_folder",
+    ("imagenet", "ILSVRC2012", "ILSVRC/Data/CLS-LOC"),  # the last as Kaggle has it
+    "ImageNet ILSVRC 2012, https://www.image-net.org/download.php; for research, after registration",
+    _synsets,
+)
+tiny_imagenet = PublishedSet(
+    "tiny_imagenet",
+    ("tiny-imagenet-200", "tiny_imagenet"),
+    "Tiny ImageNet, Stanford CS231n, http://cs231n.stanford.edu/tiny-imagenet-200.zip; for research",
+    _synsets,
+)
+cub200 = PublishedSet(
+    "cub200",
+    ("CUB_200_2011",),
+    "Caltech-UCSD Birds-200-2011, Wah et al., https://data.caltech.edu/records/65de6-vp158; for research",
+    _cub200,
+)
+stanford_dogs = PublishedSet(
+    "stanford_dogs",
+    ("stanford_dogs", "StanfordDogs"),
+    "Stanford Dogs, Khosla et al. 2011, http://vision.stanford.edu/aditya86/ImageNetDogs; for research",
+    _stanford_dogs,
+)
