@@ -12,6 +12,7 @@ from huggingface_hub import EvalResultEntry, ModelCard
 from huggingface_hub.repocard_data import eval_results_to_model_index
 
 from curriculum_zoo import cli
+from curriculum_zoo.cli.train import recipe_of
 from curriculum_zoo.errors import PublishError
 from curriculum_zoo.hub.card import eval_results, license_of, write_card
 from curriculum_zoo.hub.layout import lay_out
@@ -276,7 +277,7 @@ RECIPES = [
 def test_the_command_of_a_card_is_the_recipe_again(recipe):
     words = shlex.split(training_command(recipe).replace("\\\n", " "))
     assert words[:2] == ["curriculum-zoo", "train"]
-    again = cli._recipe(cli._parser().parse_args(words[1:]))
+    again = recipe_of(cli.make_parser().parse_args(words[1:]))
     assert differences(again, recipe) == {}
     assert ("--data-root" in words) == (recipe.data == "cifar10")
 
