@@ -127,8 +127,7 @@ class GlimpseLearning(Configuration):
     ratios an early loss of accuracy by looking outweighs the count that is aimed at, and M1 soon looks nowhere for
     good. The defaults hold the count, and keep all cells in use while the policy learns which of them an image wants.
     Adam's rate of 0.01 is too much for the location module, whose probabilities one step then drives to 0 or 1; 0.001
-    serves one that sees a map of 7 × 7 px (M1, M2), 0.003 one that sees 3 × 3 px (M3):
-    ``optimizer.layer_lr_scale={"location": 0.1}``.
+    served M1 and M3: ``optimizer.layer_lr_scale={"location": 0.1}``.
 
     Attributes:
         locations: the mean count of attended locations of an image that is aimed at, the paper's c_t: 2 at 2 levels, 6
@@ -146,7 +145,7 @@ class GlimpseLearning(Configuration):
     cell_probability: PerLevels | None = setting(None, above=0, below=1)
     samples: int = setting(2, low=1)
     lambda_f: PerLevels = setting(1.0, low=0)
-    lambda_t: PerLevels = setting(3.0, low=0)
+    lambda_t: PerLevels = setting(10.0, low=0)
     lambda_r: PerLevels = setting(10.0, low=0)
     baseline_decay: float = setting(0.9, low=0, below=1)
 
