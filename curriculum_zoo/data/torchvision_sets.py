@@ -10,12 +10,21 @@ import numpy as np
 from ..errors import DataError
 from .image_set import ImageSet
 
-__all__ = ["cifar10", "cifar100", "fashion_mnist", "mnist"]
+__all__ = ["TorchvisionSet", "cifar10", "cifar100", "fashion_mnist", "mnist"]
 
 
 @dataclass(frozen=True)
-class _Source:
-    """One of torchvision's data sets: its class there, its folder under the root, and facts about it."""
+class TorchvisionSet:
+    """One of torchvision's data sets; calling it opens it.
+
+    Attributes:
+        name: what it is called.
+        loader: its class in torchvision.
+        folder: under the root, where it lies.
+        flip: whether its images mean the same mirrored.
+        source: where it comes from, whose it is, and on what terms.
+        classes: names of its classes; torchvision's where None.
+    """
 
     name: str
     loader: str
@@ -24,11 +33,51 @@ class _Source:
     source: str
     classes: tuple[str, ...] | None = None
 
+    def __call__(self, argument: str | None, *, root: Path, download: bool = False, **_: object) -> ImageSet:
+        """Open it.
+
+        Args:
+            argument: must be None.
+            root: folder of data sets.
+            download: whether to download it where it is missing.
+            **_: not used; `open_dataset` converts size and channels.
+
+        Raises:
+            DataError: missing, damaged, or not to be downloaded.
+        """
+        if argument is not None:
+            raise DataError(f"The data set {self.name} takes no argument; write '{self.name}', not '…:{argument}'.")
+        from torchvision import datasets  # takes a second to import, and only these four sets need it
+
+        folder = root / self.folder
+        found = folder.is_dir()
+        try:
+            loader = getattr(datasets, self.loader)
+            parts = {train: loader(str(root), train=train, download=download) for train in (True, False)}
+            images = {train: np.asarray(part.data) for train, part in parts.items()}
+            labels = {train: np.asarray(part.targets, dtype=np.int64) for train, part in parts.items()}
+        except Exception as error:  # RuntimeError, network and file errors, and whatever damaged files lead to
+            raise DataError(_explanation(self, folder, found, download, error)) from error
+        return ImageSet(
+            self.name,
+            images[True],
+            labels[True],
+            images[False],
+            labels[False],
+            classes=self.classes or tuple(parts[True].classes),
+            flip=self.flip,
+            source=self.source,
+        )
+
 
 _CIFAR = "Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html; no licence stated"
-_CIFAR10 = _Source("cifar10", "CIFAR10", "cifar-10-batches-py", True, f"CIFAR-10, {_CIFAR}")
-_CIFAR100 = _Source("cifar100", "CIFAR100", "cifar-100-python", True, f"CIFAR-100, {_CIFAR}")
-_MNIST = _Source(
+
+# 50,000 + 10,000 colour photographs of 32 × 32 px each; downloads of 170 and 169 MB.
+cifar10 = TorchvisionSet("cifar10", "CIFAR10", "cifar-10-batches-py", True, f"CIFAR-10, {_CIFAR}")
+cifar100 = TorchvisionSet("cifar100", "CIFAR100", "cifar-100-python", True, f"CIFAR-100, {_CIFAR}")
+
+# 60,000 + 10,000 gray images of 28 × 28 px each; downloads of 12 and 31 MB.
+mnist = TorchvisionSet(
     "mnist",
     "MNIST",
     "MNIST/raw",
@@ -36,7 +85,7 @@ _MNIST = _Source(
     "MNIST, LeCun, Cortes and Burges, http://yann.lecun.com/exdb/mnist; CC BY-SA 3.0",
     tuple("0123456789"),
 )
-_FASHION_MNIST = _Source(
+fashion_mnist = TorchvisionSet(
     "fashion_mnist",
     "FashionMNIST",
     "FashionMNIST/raw",
@@ -45,93 +94,7 @@ _FASHION_MNIST = _Source(
 )
 
 
-def cifar10(argument: str | None, *, root: Path, download: bool = False, **_: object) -> ImageSet:
-    """CIFAR-10: 50,000 + 10,000 colour photographs of 32 × 32 pixels in 10 classes.
-
-    Args:
-        argument: must be None.
-        root: folder under which ``cifar-10-batches-py`` lies.
-        download: whether to download it where it is missing (170 MB).
-        **_: not used; `open_dataset` converts size and channels.
-
-    Raises:
-        DataError: missing, damaged, or not to be downloaded.
-    """
-    return _open(_CIFAR10, argument, root, download)
-
-
-def cifar100(argument: str | None, *, root: Path, download: bool = False, **_: object) -> ImageSet:
-    """CIFAR-100: 50,000 + 10,000 colour photographs of 32 × 32 pixels in 100 classes.
-
-    Args:
-        argument: must be None.
-        root: folder under which ``cifar-100-python`` lies.
-        download: whether to download it where it is missing (169 MB).
-        **_: not used; `open_dataset` converts size and channels.
-
-    Raises:
-        DataError: missing, damaged, or not to be downloaded.
-    """
-    return _open(_CIFAR100, argument, root, download)
-
-
-def mnist(argument: str | None, *, root: Path, download: bool = False, **_: object) -> ImageSet:
-    """MNIST: 60,000 + 10,000 gray handwritten digits of 28 × 28 pixels.
-
-    Args:
-        argument: must be None.
-        root: folder under which ``MNIST/raw`` lies.
-        download: whether to download it where it is missing (12 MB).
-        **_: not used; `open_dataset` converts size and channels.
-
-    Raises:
-        DataError: missing, damaged, or not to be downloaded.
-    """
-    return _open(_MNIST, argument, root, download)
-
-
-def fashion_mnist(argument: str | None, *, root: Path, download: bool = False, **_: object) -> ImageSet:
-    """Fashion-MNIST: 60,000 + 10,000 gray pictures of clothes of 28 × 28 pixels in 10 classes.
-
-    Args:
-        argument: must be None.
-        root: folder under which ``FashionMNIST/raw`` lies.
-        download: whether to download it where it is missing (31 MB).
-        **_: not used; `open_dataset` converts size and channels.
-
-    Raises:
-        DataError: missing, damaged, or not to be downloaded.
-    """
-    return _open(_FASHION_MNIST, argument, root, download)
-
-
-def _open(source: _Source, argument: str | None, root: Path, download: bool) -> ImageSet:
-    if argument is not None:
-        raise DataError(f"The data set {source.name} takes no argument; write '{source.name}', not '…:{argument}'.")
-    from torchvision import datasets  # takes a second to import, and only these four sets need it
-
-    folder = root / source.folder
-    found = folder.is_dir()
-    try:
-        loader = getattr(datasets, source.loader)
-        parts = {train: loader(str(root), train=train, download=download) for train in (True, False)}
-        images = {train: np.asarray(part.data) for train, part in parts.items()}
-        labels = {train: np.asarray(part.targets, dtype=np.int64) for train, part in parts.items()}
-    except Exception as error:  # RuntimeError, network and file errors, and whatever damaged files lead to
-        raise DataError(_explanation(source, folder, found, download, error)) from error
-    return ImageSet(
-        source.name,
-        images[True],
-        labels[True],
-        images[False],
-        labels[False],
-        classes=source.classes or tuple(parts[True].classes),
-        flip=source.flip,
-        source=source.source,
-    )
-
-
-def _explanation(source: _Source, folder: Path, found: bool, download: bool, error: Exception) -> str:
+def _explanation(source: TorchvisionSet, folder: Path, found: bool, download: bool, error: Exception) -> str:
     origin = f"they come from: {source.source}."
     cause = " ".join(str(error).split()) or type(error).__name__
     if found:
