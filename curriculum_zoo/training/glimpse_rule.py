@@ -67,7 +67,9 @@ class GlimpseRule(Objective):
         networks and of validation images.
 
         The figures are ``attended`` and ``attended_expected``, the mean count of locations of an image and the mean of
-        its expectation p_t, beside ``attended_target``, what is aimed at; ``baseline``, b of the last level; and
+        its expectation p_t, beside ``attended_target``, what is aimed at; ``cell_least`` and ``cell_most``, the mean
+        probability p_k of the cells that are attended least and most, which come to 0 and 1 where the location module
+        no longer looks at the image to choose; ``baseline``, b of the last level; and
         ``log_likelihood_z`` after z levels. The choices are ``crops_z``, the mean count of attended locations at level
         z, and ``merged_z``, the mean count of regions of level z that got details from the level below.
 
@@ -105,6 +107,8 @@ class GlimpseRule(Objective):
             figures["attended"] = glimpses.attended().float().mean()
             figures["attended_expected"] = glimpses.expected().detach().mean()
             figures["attended_target"] = mean.new_tensor(_at(self.settings.locations, last))
+            probability = glimpses.cell_probability().detach()
+            figures["cell_least"], figures["cell_most"] = probability.min(), probability.max()
         return Outcome(loss, glimpses.logits[-1], figures, _choices(glimpses))
 
     def _location_terms(self, glimpses: Any, levels: int, advantage: Tensor) -> Tensor:

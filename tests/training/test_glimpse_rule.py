@@ -283,6 +283,8 @@ def test_figures_are_means_over_images_and_samples(network):
     assert figures["merged_2"] == pytest.approx(len(second.parent.unique()) / 6)
     assert figures["attended_expected"] == pytest.approx(seen.expected().mean().item())
     assert figures["attended_target"] == 2.5
+    cells = torch.cat([level.probabilities for level in seen.levels]).mean(0)  # a row for each time that it was applied
+    assert (figures["cell_least"], figures["cell_most"]) == pytest.approx((cells.min().item(), cells.max().item()))
     assert not any(value.requires_grad for value in (*outcome.figures.values(), *outcome.choices.values()))
 
 
