@@ -4,8 +4,8 @@ r"""Print the figures of glimpse pyramids and of the networks beside them, a row
     python tools/glimpse_table.py RUN… --data-root DIR [--levels 1,2,3] [--repeats 20]
 
 RUN is a run's folder or one of weights, evaluated on the data set that its recipe names: mean and standard deviation
-of 20 evaluations with new places, noise and backgrounds, on the validation images that its recipe held out and on test
-images. Locations, multiply-adds (without biases) and milliseconds are those of the test images. With --levels a
+of 20 evaluations with new places, noise and backgrounds on the validation images that its recipe held out, and one
+evaluation on test images, whose locations, multiply-adds (without biases) and milliseconds these are. With --levels a
 network with glimpses gets a row for each number of processing levels after which it stops; others keep one row.
 """
 
@@ -33,7 +33,10 @@ def main() -> None:
         validation, test = (_evaluations(run, subject, part, stops, options) for part in ("validation", "test"))
         for held_out, tested in zip(validation, test, strict=True):
             print(_row(subject, held_out, tested), flush=True)
-    print(f"\nMean ± standard deviation of {options.repeats} evaluations, seed {options.seed}; on {tested.timed_on}.")
+    print(
+        f"\nValidation: mean ± standard deviation of {options.repeats} evaluations; test: one. Seed {options.seed}; on "
+        f"{tested.timed_on}."
+    )
 
 
 def _options() -> argparse.Namespace:
@@ -58,7 +61,7 @@ def _evaluations(
         part=part,
         levels=levels,
         which=options.which,
-        repeats=options.repeats,
+        repeats=options.repeats if part == "validation" else 1,
         seed=options.seed,
         timing=part == "test",
         device=options.device,

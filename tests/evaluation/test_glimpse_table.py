@@ -37,15 +37,16 @@ def test_figures_stand_in_rows_by_run_and_level(table, pyramid, canvases, tmp_pa
     assert heads[3:7] == ["c_t", "levels", "validation, %", "test, %"]
     assert {tuple(row[:3]) for row in rows} == {("glimpse_pyramid_m1", "canvases", "56")}
     assert [row[3:5] for row in rows] == [["–", "1"], ["–", "3"], ["–", "1"], ["6.5", "3"]]
-    how = {"levels": (1, 3), "repeats": 2, "seed": 4, "device": "cpu"}
-    held_out, tested = (evaluate(pyramid, "canvases", part=part, **how) for part in ("validation", "test"))
+    how = {"levels": (1, 3), "seed": 4, "device": "cpu"}
+    held_out = evaluate(pyramid, "canvases", part="validation", repeats=2, **how)
+    tested = evaluate(pyramid, "canvases", **how)
     for row, on_validation, on_test in zip(rows[:2], held_out, tested, strict=True):
-        for cell, evaluation in zip(row[5:7], (on_validation, on_test), strict=True):
-            assert cell == f"{100 * evaluation.scores.top1:.2f} ± {100 * evaluation.top1_std:.2f}"
+        assert row[5] == f"{100 * on_validation.scores.top1:.2f} ± {100 * on_validation.top1_std:.2f}"
+        assert row[6] == f"{100 * on_test.scores.top1:.2f}"
         assert row[7] == f"{on_test.locations:.2f}"
         assert row[8] == f"{on_test.flops // 2:,}"
         assert float(row[9]) > 0
-    assert "2 evaluations, seed 4; on cpu" in below
+    assert "2 evaluations; test: one. Seed 4; on cpu" in below
 
 
 def test_networks_without_levels_keep_one_row(table, finished_run, quadrants):
