@@ -260,7 +260,10 @@ def _drawn(function: str, *arguments: Any, title: str) -> bytes:
 
 
 def _forward_flops(network: nn.Module, config: Mapping[str, Any], evaluations: list[dict[str, Any]]) -> int | None:
-    """FLOPs of one image's forward pass; of a network that chooses what to look at only where that was measured."""
+    """FLOPs of one image's forward pass.
+
+    Of a network that chooses what to look at, where that was measured, through as many levels as it was measured for.
+    """
     import torch
 
     from ..evaluation.metrics import forward_flops
@@ -269,7 +272,8 @@ def _forward_flops(network: nn.Module, config: Mapping[str, Any], evaluations: l
     size = config["pretrained_cfg"]["input_size"]
     if not isinstance(network, GlimpsePyramid):
         return forward_flops(network, torch.zeros(2, *size))
-    return next((found["flops"] for found in evaluations if found["resolution"] == size[1]), None)
+    measured = [found for found in evaluations if found["resolution"] == size[1]]
+    return max(measured, key=lambda found: found.get("levels") or 0)["flops"] if measured else None
 
 
 def _evaluations(files: Sequence[str | Path]) -> list[dict[str, Any]]:

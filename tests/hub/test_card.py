@@ -14,12 +14,13 @@ from huggingface_hub.repocard_data import eval_results_to_model_index
 from curriculum_zoo import cli
 from curriculum_zoo.cli.train import recipe_of
 from curriculum_zoo.errors import PublishError
+from curriculum_zoo.evaluation import evaluate
 from curriculum_zoo.hub.card import eval_results, license_of, write_card
 from curriculum_zoo.hub.layout import lay_out
 from curriculum_zoo.hub.privacy import public_recipe, public_text
 from curriculum_zoo.hub.repeat import differences, training_command
 from curriculum_zoo.hub.weights import list_weights
-from curriculum_zoo.training import Recipe, load_recipe
+from curriculum_zoo.training import Recipe, load_recipe, train
 
 SECTION = re.compile(r"<!-- generated: (\w+) -->\n(.*?)<!-- /generated: \1 -->", re.DOTALL)
 SECTIONS = ["about", "use", "results", "training", "limits", "licence", "citation"]
@@ -323,3 +324,23 @@ def test_no_place_is_left_in_any_field_of_a_recipe():
 def test_names_on_the_hub_are_no_places():
     for name in ("hf-hub:ada/net@v1", "timm/resnet18.a1_in1k", "trd(resolution=16)+hrt", "hrt:0.4 > trd"):
         assert public_text(name) == name
+
+
+# -- evaluations --------------------------------------------------------------------------------------------------
+
+
+def test_a_network_that_chooses_costs_what_was_measured_through_all_its_levels(quadrants, tmp_path):
+    recipe = Recipe(model="glimpse_pyramid_m1", data=f"npz:{quadrants}", image_size=28, epochs=1, batch_size=64)
+    settings = {"glimpses": {}, "optimizer": {"name": "adam", "lr": 0.001}}
+    train(recipe.changed(settings), output=tmp_path / "run", device="cpu")
+    assert lay_out(tmp_path / "run").settled(None).config["curriculum_zoo"]["forward_flops"] is None
+    one, two = evaluate(tmp_path / "run", recipe.data, levels=(1, 2), device="cpu")
+    (tmp_path / "levels.json").write_text(json.dumps([one.to_dict(), two.to_dict()]))
+    found = lay_out(tmp_path / "run", evaluations=[tmp_path / "levels.json"]).settled(None).config
+    assert found["curriculum_zoo"]["forward_flops"] == two.flops > one.flops
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in card(found).splitlines()]
+    heads = next(row for row in rows if "locations" in row)
+    told = [dict(zip(heads, row, strict=True)) for row in rows if row[0] == "80 test"]
+    assert [row["levels"] for row in told] == ["1", "2"]
+    assert [row["accuracy"] for row in told] == [f"{100 * each.scores.top1:.2f} %" for each in (one, two)]
+    assert [row["locations"] for row in told] == [f"{each.locations:.2f}" for each in (one, two)]
