@@ -14,9 +14,12 @@ levels has numbers of its own; multi-level learning (6) adds up the losses at se
 
 Where the paper is silent: the moving average b has a value for each count of levels, starts with the mean of the first
 batch, and moves after the step that used it. c_r is c_t / (g · the mean count of times that the location module is
-applied to an image of this batch), so that (2) and (3) agree, and at most 1. With label smoothing or mixed images,
-log p(y | l, x) is the negative cross entropy against the target distribution. Means in (2) and (3) are over the images
-that one process computes at once: its share of the batch, or of the part, where a batch is accumulated in parts.
+applied to an image of this batch), so that (2) and (3) agree, and at most 1. Means in (2) and (3) are over the images
+that one process computes at once: its share of the batch, or of the part, where a batch is accumulated in parts. With
+label smoothing or mixed images, log p(y | l, x) is the negative cross entropy against the target distribution.
+
+Beyond the paper, b may be the mean over the image's other samples: then the policy hears whether one choice was better
+than another, not how hard the image is.
 """
 
 from __future__ import annotations
@@ -95,10 +98,10 @@ class GlimpseRule(Objective):
             figures[f"log_likelihood_{levels}"] = mean
             losses.append(-weight * log_likelihood.mean())
             if levels > 1:
-                baseline = mean.new_tensor(self.baselines[levels]) if levels in self.baselines else mean
+                baseline = self._baseline(log_likelihood.detach(), levels)
                 advantage = log_likelihood.detach() - baseline
                 location_terms.append(weight * self._location_terms(glimpses, levels, advantage))
-                figures["baseline"] = baseline
+                figures["baseline"] = baseline.mean()
         loss = torch.stack(losses).sum()
         if location_terms:
             located = torch.stack(location_terms).sum()
@@ -110,6 +113,13 @@ class GlimpseRule(Objective):
             probability = glimpses.cell_probability().detach()
             figures["cell_least"], figures["cell_most"] = probability.min(), probability.max()
         return Outcome(loss, glimpses.logits[-1], figures, _choices(glimpses))
+
+    def _baseline(self, log_likelihood: Tensor, levels: int) -> Tensor:
+        """Give b for each row, or one for all; it must not depend on the row's own choices."""
+        if self.settings.baseline == "samples":
+            samples = log_likelihood.view(self.settings.samples, -1)
+            return ((samples.sum(0) - samples) / (len(samples) - 1)).flatten()
+        return log_likelihood.new_tensor(self.baselines[levels]) if levels in self.baselines else log_likelihood.mean()
 
     def _location_terms(self, glimpses: Any, levels: int, advantage: Tensor) -> Tensor:
         """The second term of (1), (2) and (3) at a count of levels; `advantage` is log p(y|l,x) - b, [rows]."""

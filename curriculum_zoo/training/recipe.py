@@ -140,7 +140,10 @@ class GlimpseLearning(Configuration):
         lambda_f: weight of the policy gradient.
         lambda_t: weight of the term that holds the count of locations.
         lambda_r: weight of the term that holds the cells' probabilities together.
-        baseline_decay: of the moving average of the log likelihood that the policy gradient is measured against.
+        baseline: what the policy gradient measures an image's log likelihood against: ``moving``, the paper's average
+            over past steps, or ``samples``, the mean over the image's other samples (Kool, van Hoof and Welling 2019),
+            which takes out how hard the image is; for 2 samples or more.
+        baseline_decay: of the moving average.
     """
 
     locations: PerLevels = setting(2.0, above=0)
@@ -149,6 +152,7 @@ class GlimpseLearning(Configuration):
     lambda_f: PerLevels = setting(1.0, low=0)
     lambda_t: PerLevels = setting(10.0, low=0)
     lambda_r: PerLevels = setting(10.0, low=0)
+    baseline: Literal["moving", "samples"] = "moving"
     baseline_decay: float = setting(0.9, low=0, below=1)
 
     def check(self) -> None:
@@ -156,6 +160,8 @@ class GlimpseLearning(Configuration):
         for name in ("locations", "cell_probability", "lambda_f", "lambda_t", "lambda_r"):
             if getattr(self, name) == ():
                 self.fail(name, "must be a number, or a list of one or more")
+        if self.baseline == "samples" and self.samples < 2:
+            self.fail("baseline", "'samples' compares samples of an image, so samples must be at least 2")
 
 
 @dataclass(frozen=True, kw_only=True)

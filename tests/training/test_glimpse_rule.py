@@ -89,15 +89,17 @@ def exact(network, x, y, levels):
     return total / len(x)
 
 
-@pytest.mark.parametrize(("levels", "measured"), [(2, False), (3, True)])
-def test_mean_of_the_estimator_is_the_exact_gradient(network, levels, measured):
+@pytest.mark.parametrize(
+    ("levels", "measured", "baseline"), [(2, False, "moving"), (3, True, "moving"), (3, True, "samples")]
+)
+def test_mean_of_the_estimator_is_the_exact_gradient(network, levels, measured, baseline):
     with torch.no_grad():
         network.location.bias[2:] = -800.0  # cells that are never attended leave 4 and 25 sequences
     x, y = images(4 * 2 ** (levels - 1)), torch.tensor([0, 2])
     assert sum(1 for _ in choices_of(levels)) == {2: 4, 3: 25}[levels]
     truth = exact(network, x, y, levels)
     wanted = gradients(network, truth)
-    rule = GlimpseRule(learning(lambda_f=1.0, samples=50))
+    rule = GlimpseRule(learning(lambda_f=1.0, samples=50, baseline=baseline))
     rule.baselines = {levels: truth.item() if measured else 0.0}
     torch.manual_seed(0)
     draws = [gradients(network, rule(network, x, y, STAGE).loss) for _ in range(120)]
@@ -125,6 +127,35 @@ def test_baseline_makes_the_estimator_less_noisy(network):
     likelihood = rule(network, x, y, STAGE).figures["log_likelihood_2"]
     assert abs(likelihood + 1) < abs(likelihood)
     assert noise[-1.0].var(0).sum() < 0.7 * noise[0.0].var(0).sum()
+
+
+def test_baseline_of_an_images_other_samples_is_what_they_come_to(network):
+    x, y = images(8), torch.tensor([0, 2])
+    torch.manual_seed(3)
+    outcome = GlimpseRule(learning(lambda_f=1.0, samples=3, baseline="samples"))(network, x, y, STAGE)
+    torch.manual_seed(3)
+    seen = network.glimpse(x, samples=3)
+    likelihood = -F.cross_entropy(seen.logits[-1], y.repeat(3), reduction="none").detach()
+    expected = 0.0
+    for sample in range(3):
+        for image in range(2):
+            others = sum(likelihood[2 * other + image] for other in range(3) if other != sample) / 2
+            row = 2 * sample + image
+            expected = expected - (likelihood[row] - others) * seen.log_probability()[row] / 6
+    torch.testing.assert_close(flat(gradients(network, outcome.loss)), flat(gradients(network, expected)))
+
+
+def test_baseline_of_other_samples_takes_out_how_hard_images_are(network):
+    x, y = images(8, 16), torch.arange(16) % 3
+    with torch.no_grad():
+        network.classifier.bias[:] = torch.tensor([3.0, 0.0, -3.0])  # whatever it sees, the last class surprises it
+    noise = {}
+    for baseline in ("moving", "samples"):
+        rule = GlimpseRule(learning(lambda_f=1.0, baseline=baseline))
+        torch.manual_seed(0)
+        drawn = torch.stack([flat(gradients(network, rule(network, x, y, STAGE).loss)) for _ in range(100)])
+        noise[baseline] = drawn.var(0).sum()
+    assert noise["samples"] < 0.7 * noise["moving"]
 
 
 # Whom the terms reach
@@ -298,3 +329,8 @@ def test_weights_that_are_not_one_for_each_level_are_refused(network):
 def test_a_list_needs_a_number():
     with pytest.raises(RecipeError, match="lambda_f must be a number, or a list of one or more"):
         GlimpseLearning(lambda_f=())
+
+
+def test_other_samples_are_wanted_where_they_are_the_baseline():
+    with pytest.raises(RecipeError, match="samples must be at least 2"):
+        GlimpseLearning(samples=1, baseline="samples")
