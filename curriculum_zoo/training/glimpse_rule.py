@@ -161,7 +161,7 @@ class GlimpseRule(Objective):
 
     def dense(self) -> GlimpseRule:
         """All cells of all regions attended."""
-        settings = replace(self.settings, samples=1)
+        settings = replace(self.settings, samples=1, baseline="moving")
         return GlimpseRule(settings, self.label_smoothing, attend=lambda p, level: torch.ones_like(p, dtype=torch.bool))
 
     def state_dict(self) -> dict[str, Any]:

@@ -61,8 +61,10 @@ def trainer(tmp_path, monkeypatch):
 # What the log says
 
 
-def test_lines_tell_what_was_attended_and_what_it_cost(glimpses, train):
-    wanted = glimpses({"curriculum": STAGES, "glimpses.locations": 3.0, "glimpses.samples": 2})
+@pytest.mark.parametrize("baseline", ["moving", "samples"])
+def test_lines_tell_what_was_attended_and_what_it_cost(glimpses, train, baseline):
+    learning = {"glimpses.locations": 3.0, "glimpses.samples": 2, "glimpses.baseline": baseline}
+    wanted = glimpses({"curriculum": STAGES, **learning})
     result = train(wanted)
     base, glimpsed = result.metrics
     assert "attended" not in base
