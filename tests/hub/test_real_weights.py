@@ -23,6 +23,18 @@ def test_hiresnet18_is_right_as_often_as_its_card_says():
     assert evaluation.scores.top1 == pytest.approx(stated, abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("name", "data"), [("glimpse_pyramid_m3", "mnist_canvas"), ("glimpse_pyramid_m1", "mnist_canvas:textured")]
+)
+def test_glimpse_pyramids_are_right_as_often_as_their_cards_say_and_look_as_often(name, data):
+    stated = open_weights(name).facts["test"]["top1"]
+    (evaluation,) = evaluate(name, data, data_root=DATA)
+    assert evaluation.scores.images == 10_000
+    # Digits lie elsewhere than when the card was written, and locations are drawn.
+    assert evaluation.scores.top1 == pytest.approx(stated, abs=0.006)
+    assert evaluation.locations == pytest.approx(6, abs=0.5)
+
+
 def test_weights_go_over_the_hub_to_another_cache_and_learn_photographs_there(hub, tmp_path, python):
     recipe = Recipe(model="simple_cnn", data=f"npz:{DATA / 'cifar10.npz'}", epochs=1)
     trained = train(recipe.changed({"optimizer.name": "adam", "precision": "bf16"}), output=tmp_path / "cifar10")
