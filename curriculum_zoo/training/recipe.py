@@ -126,10 +126,11 @@ class GlimpseLearning(Configuration):
     their size, so that only their ratios count, until its ``eps`` of 1e-8 damps them beside the larger ones. In those
     ratios an early loss of accuracy by looking outweighs the count that is aimed at, and M1 soon looks nowhere for
     good. The defaults hold the count, and keep all cells in use while the policy learns which of them an image wants.
-    Adam's rate of 0.01 is too much for the location module, whose probabilities one step then drives to 0 or 1. M3,
-    which sums 576 numbers a cell, learned at 0.001: ``optimizer.layer_lr_scale={"location": 0.1}``. M1 sums 3,136; on
-    the plain canvas some of its cells were always and others never attended soon after it learned at 0.001, though the
-    count held, and all were in use at 0.0001. ``cell_least`` and ``cell_most`` in the metrics tell.
+
+    The location module wants a rate of its own, ``optimizer.layer_lr_scale={"location": …}``: at Adam's 0.01 one step
+    drives its probabilities to 0 or 1. M3, which sums 576 numbers for a cell, learned at 0.0005, M1, which sums 3,136,
+    at 0.0001; at 0.001 some of M1's cells were soon attended always and others never, though the count held.
+    ``cell_least`` and ``cell_most`` in the metrics tell.
 
     Attributes:
         locations: the mean count of attended locations of an image that is aimed at, the paper's c_t: 2 at 2 levels, 6
@@ -140,19 +141,19 @@ class GlimpseLearning(Configuration):
         lambda_f: weight of the policy gradient.
         lambda_t: weight of the term that holds the count of locations.
         lambda_r: weight of the term that holds the cells' probabilities together.
-        baseline: what the policy gradient measures an image's log likelihood against: ``moving``, the paper's average
-            over past steps, or ``samples``, the mean over the image's other samples (Kool, van Hoof and Welling 2019),
-            which takes out how hard the image is; for 2 samples or more.
+        baseline: what the policy gradient measures an image's log likelihood against: ``samples``, the mean over the
+            image's other samples (Kool, van Hoof and Welling 2019), which takes out how hard the image is, for 2
+            samples or more; or ``moving``, the paper's average over past steps.
         baseline_decay: of the moving average.
     """
 
     locations: PerLevels = setting(2.0, above=0)
     cell_probability: PerLevels | None = setting(None, above=0, below=1)
     samples: int = setting(2, low=1)
-    lambda_f: PerLevels = setting(1.0, low=0)
+    lambda_f: PerLevels = setting(3.0, low=0)
     lambda_t: PerLevels = setting(10.0, low=0)
-    lambda_r: PerLevels = setting(10.0, low=0)
-    baseline: Literal["moving", "samples"] = "moving"
+    lambda_r: PerLevels = setting(3.0, low=0)
+    baseline: Literal["samples", "moving"] = "samples"
     baseline_decay: float = setting(0.9, low=0, below=1)
 
     def check(self) -> None:
@@ -161,7 +162,7 @@ class GlimpseLearning(Configuration):
             if getattr(self, name) == ():
                 self.fail(name, "must be a number, or a list of one or more")
         if self.baseline == "samples" and self.samples < 2:
-            self.fail("baseline", "'samples' compares samples of an image, so samples must be at least 2")
+            self.fail("baseline", "'samples' compares an image's samples: there must be 2 or more; else take 'moving'")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,7 @@ def network():
 
 
 def meter(network, samples=2, **rule):
-    objective = GlimpseRule(GlimpseLearning(samples=samples), **rule)
+    objective = GlimpseRule(GlimpseLearning(samples=samples, baseline="moving"), **rule)
     return objective, CostMeter(network, channels=1, image_size=56, num_classes=4, objective=objective)
 
 
@@ -67,7 +67,9 @@ def test_parameters_of_modules_that_a_stage_leaves_out_are_idle(network):
 
 def test_full_training_attends_everything_once_an_image(network):
     _, cost = meter(network, samples=4)
-    everything = GlimpseRule(GlimpseLearning(samples=1), attend=lambda p, level: torch.ones_like(p, dtype=torch.bool))
+    everything = GlimpseRule(
+        GlimpseLearning(samples=1, baseline="moving"), attend=lambda p, level: torch.ones_like(p, dtype=torch.bool)
+    )
     flops, choices = counted(network, everything, STAGES["full"], images=1)
     assert choices == {"crops_2": 9, "merged_1": 1, "crops_3": 81, "merged_2": 9}
     assert cost.full() == flops

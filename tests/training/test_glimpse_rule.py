@@ -62,7 +62,9 @@ def flat(gradients, module="location"):
 
 def learning(**numbers):
     """Settings without any term for the location module, but for those given."""
-    return GlimpseLearning.from_dict({"lambda_f": 0.0, "lambda_t": 0.0, "lambda_r": 0.0, **numbers})
+    return GlimpseLearning.from_dict(
+        {"lambda_f": 0.0, "lambda_t": 0.0, "lambda_r": 0.0, "baseline": "moving", **numbers}
+    )
 
 
 # The policy gradient
@@ -209,7 +211,7 @@ def by_hand(seen, levels, targets, numbers, baseline):
 def test_loss_is_the_papers_equations(network, weights):
     x, y = images(16, 3), torch.tensor([0, 2, 1])
     settings = GlimpseLearning(
-        locations=(1.5, 3.0), lambda_f=(0.7, 0.3), lambda_t=(0.2, 0.5), lambda_r=(0.9, 0.4), samples=2
+        locations=(1.5, 3.0), lambda_f=(0.7, 0.3), lambda_t=(0.2, 0.5), lambda_r=(0.9, 0.4), baseline="moving"
     )
     by_levels = {
         2: {"c_t": 1.5, "f": 0.7, "t": 0.2, "r": 0.9},
@@ -294,7 +296,7 @@ def test_baseline_is_the_moving_average_of_the_log_likelihood():
 
 
 def test_first_batch_is_measured_against_its_own_mean(network):
-    outcome = GlimpseRule(GlimpseLearning())(network, images(8), torch.tensor([0, 2]), STAGE)
+    outcome = GlimpseRule(GlimpseLearning(baseline="moving"))(network, images(8), torch.tensor([0, 2]), STAGE)
     assert outcome.figures["baseline"] == outcome.figures["log_likelihood_2"]
 
 
@@ -332,5 +334,5 @@ def test_a_list_needs_a_number():
 
 
 def test_other_samples_are_wanted_where_they_are_the_baseline():
-    with pytest.raises(RecipeError, match="samples must be at least 2"):
+    with pytest.raises(RecipeError, match="there must be 2 or more; else take 'moving'"):
         GlimpseLearning(samples=1, baseline="samples")

@@ -126,7 +126,9 @@ def test_baseline_moves_once_a_batch_by_the_mean_of_its_parts(glimpses, trainer,
         batches.append({name: value.item() for name, value in outcome.figures.items()})
         return outcome
 
-    ready, steps = trainer(glimpses({"curriculum": "baseline", "epochs": 1, "accumulation": 2}))
+    ready, steps = trainer(
+        glimpses({"curriculum": "baseline", "epochs": 1, "accumulation": 2, "glimpses.baseline": "moving"})
+    )
     monkeypatch.setattr(GlimpseRule, "__call__", keep)
     ready.run()
     assert len(batches) == 12
@@ -216,7 +218,7 @@ def test_what_does_not_fit_together_is_told_before_training(glimpses, settings, 
 def test_base_resolution_alone_is_plain_cross_entropy_with_and_without_the_rule(glimpses, train):
     sessions = [
         train(glimpses({"image_size": 14, "curriculum": "baseline", "epochs": 1, "glimpses": learning}), name)
-        for name, learning in (("plain", None), ("rule", {"samples": 1}))
+        for name, learning in (("plain", None), ("rule", {"samples": 1, "baseline": "moving"}))
     ]
     losses = [run.metrics[0]["train_loss"] for run in sessions]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
