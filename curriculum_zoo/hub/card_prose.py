@@ -11,6 +11,7 @@ from ..curricula.timeline import TimelineRow
 from ..registry import BUILT_IN, CURRICULA, MODELS
 from .facts import Facts, Runs
 from .folder import TIMM
+from .repeat import root_flag
 from .sources import family_of
 from .wording import duration, first_sentence, listed, lowered, percent, wrapped
 
@@ -137,9 +138,9 @@ def spread(facts: Facts) -> str:
 def evaluation_command(facts: Facts, loads: str) -> str:
     """The command that takes the scores again."""
     recipe = facts.recipe
-    root = "" if ":" in recipe.data or recipe.data == "demo" else " --data-root DIR"
     precision = "" if recipe.precision == "fp32" else f" --precision {recipe.precision}"
-    return f"`curriculum-zoo evaluate {loads} --data {shlex.quote(recipe.data)}{root}{precision}`"
+    words = ["curriculum-zoo", "evaluate", loads, "--data", shlex.quote(recipe.data), *root_flag(recipe.data)]
+    return f"`{' '.join(words)}{precision}`"
 
 
 def _chosen(facts: Facts) -> str:

@@ -11,7 +11,9 @@ from ..catalogue import list_recipes
 from ..configuration import Configuration
 from ..training.recipe import Recipe, load_recipe
 
-__all__ = ["differences", "training_command"]
+__all__ = ["differences", "root_flag", "training_command"]
+
+CANVASES = ("fashion_mnist_canvas", "mnist_canvas")
 
 # Fields that the command line has a flag for; all others go through --set.
 _FLAGS = {
@@ -36,9 +38,17 @@ def training_command(recipe: Recipe) -> str:
     commands = [[*start, *_settings(differences(base, recipe))] for start, base in starts.items()]
     commands.append(["--model", recipe.model, "--data", recipe.data, *_settings(differences(plain, recipe))])
     shortest = min(commands, key=lambda words: (len(words), len(shlex.join(words))))
-    # A file of one's own is told by its name alone; named data sets lie in a folder, and the demo's in the package.
-    root = ["--data-root", "DIR"] if ":" not in recipe.data and recipe.data != "demo" else []
-    return _wrapped(["curriculum-zoo", "train", *shortest, *root])
+    return _wrapped(["curriculum-zoo", "train", *shortest, *root_flag(recipe.data)])
+
+
+def root_flag(data: str) -> list[str]:
+    """The flag that says where data sets lie, for those that lie there.
+
+    A file or folder of one's own is told by its name alone, after a colon, and the demo's images come with the package.
+    After a canvas's colon stands what is drawn on it.
+    """
+    name, colon, _ = data.partition(":")
+    return [] if name == "demo" or (colon and name not in CANVASES) else ["--data-root", "DIR"]
 
 
 def differences(before: Recipe, after: Recipe) -> dict[str, Any]:

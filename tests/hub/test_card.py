@@ -18,7 +18,7 @@ from curriculum_zoo.evaluation import evaluate
 from curriculum_zoo.hub.card import eval_results, license_of, write_card
 from curriculum_zoo.hub.layout import lay_out
 from curriculum_zoo.hub.privacy import public_recipe, public_text
-from curriculum_zoo.hub.repeat import differences, training_command
+from curriculum_zoo.hub.repeat import differences, root_flag, training_command
 from curriculum_zoo.hub.weights import list_weights
 from curriculum_zoo.training import Recipe, load_recipe, train
 
@@ -287,6 +287,14 @@ def test_a_recipe_of_the_package_is_named_rather_than_spelled_out():
     assert training_command(load_recipe("resnet20_cifar-cifar10")) == (
         "curriculum-zoo train --recipe resnet20_cifar-cifar10 --data-root DIR"
     )
+
+
+def test_data_under_the_root_want_it_and_files_of_ones_own_do_not(config):
+    for data in ("cifar10", "mnist_canvas:textured,size=28"):
+        assert root_flag(data) == ["--data-root", "DIR"]
+        assert "--data-root DIR` takes these figures" in card(changed(config, recipe={"data": data}))
+    for data in ("demo", "npz:a.npz", "folder:birds", "tiny_imagenet:here"):
+        assert root_flag(data) == []
 
 
 # -- places on the publisher's machine ----------------------------------------------------------------------------
