@@ -70,8 +70,9 @@ def _evaluations(
 
 def _row(subject: Subject, held_out: Evaluation, tested: Evaluation) -> str:
     recipe = subject.recipe
+    config = getattr(subject.model, "pretrained_cfg", None) or {}
     cells = (
-        recipe["model"],
+        config.get("architecture") or recipe["model"],  # a recipe may name the weights that training started from
         recipe["data"],
         tested.resolution,
         _aim(recipe, tested.levels),

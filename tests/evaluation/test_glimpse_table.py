@@ -30,7 +30,7 @@ def table(capsys, monkeypatch):
 
 def test_figures_stand_in_rows_by_run_and_level(table, pyramid, canvases, tmp_path):
     config = json.loads((pyramid / "config.json").read_text())
-    config["curriculum_zoo"]["recipe"]["glimpses"] = {"locations": [2.0, 6.5]}
+    config["curriculum_zoo"]["recipe"] |= {"glimpses": {"locations": [2.0, 6.5]}, "model": "local-dir:elsewhere/best"}
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "model.safetensors").symlink_to(pyramid / "model.safetensors")
     heads, rows, below = table(pyramid, tmp_path, "--levels", "1,3", "--repeats", 2, "--seed", 4, "--device", "cpu")
