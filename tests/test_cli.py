@@ -1,5 +1,6 @@
 """The command line: what it prints, what it costs to ask, and how it refuses what makes no sense."""
 
+import functools
 import json
 import os
 import signal
@@ -386,7 +387,10 @@ def test_evaluating_on_other_classes_is_refused(finished_run, capsys):
 def test_ctrl_c_ends_with_130_and_the_run_can_be_resumed(quadrants, tmp_path):
     flags = ["--model", "simple_cnn", "--data", f"npz:{quadrants}", "--epochs", "12", "--batch-size", "32"]
     command = started("train", *flags, "--device", "cpu", "--output", "run")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "bufsize": 1}
+    # Where a shell runs the suite in the background, its processes would inherit that Ctrl-C is ignored.
+    listening = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, preexec_fn=listening, **pipes) as process:
         while "epoch  2/12" not in process.stdout.readline():
             assert process.poll() is None
         time.sleep(0.1)
