@@ -42,6 +42,9 @@ trainer.run()
 weights = [parameter.double().sum().item() for parameter in setup.network.parameters()]
 told = {"figures": own, "baselines": setup.objective.baselines, "weights": weights, "metrics": trainer.metrics}
 (folder / f"rank{rank}.json").write_text(json.dumps(told))
+# A rank that ends while the other still talks to it would be aborted by Gloo's threads.
+setup.accelerator.wait_for_everyone()
+setup.accelerator.end_training()
 """
 
 
