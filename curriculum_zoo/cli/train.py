@@ -81,6 +81,16 @@ def _train(options: argparse.Namespace) -> None:
         resume=options.resume,
         workers=options.workers,
     )
+    _part()
+
+
+def _part() -> None:
+    """Where several processes trained, end together: Gloo aborts one that ends while another still talks to it."""
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.barrier()
+        distributed.destroy_process_group()
 
 
 def recipe_of(options: argparse.Namespace) -> Any:
