@@ -81,11 +81,11 @@ def _train(options: argparse.Namespace) -> None:
         resume=options.resume,
         workers=options.workers,
     )
-    _part()
+    _end_together()
 
 
-def _part() -> None:
-    """Where several processes trained, end together: Gloo aborts one that ends while another still talks to it."""
+def _end_together() -> None:
+    """Wait for the other processes of a training: Gloo aborts one that ends while another still talks to it."""
     from torch import distributed
 
     if distributed.is_available() and distributed.is_initialized():
