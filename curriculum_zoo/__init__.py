@@ -6,29 +6,31 @@ This face is lazy: importing it loads neither torch nor timm; the first use of a
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from .version import __version__
 
 if TYPE_CHECKING:
     from .catalogue import list_curricula as list_curricula
     from .catalogue import list_datasets as list_datasets
     from .catalogue import list_models as list_models
     from .catalogue import list_recipes as list_recipes
+    from .comparison import compare as compare
+    from .configuration import setting as setting
     from .curricula import Curriculum as Curriculum
     from .curricula import Stage as Stage
     from .curricula import create_curriculum as create_curriculum
     from .data import open_dataset as open_dataset
     from .evaluation import evaluate as evaluate
     from .evaluation import predict as predict
-    from .hub.preprocess import load_preprocess as load_preprocess
-    from .hub.weights import list_weights as list_weights
     from .models import create_model as create_model
+    from .recipes import Recipe as Recipe
+    from .recipes import load_recipe as load_recipe
     from .registry import register_curriculum as register_curriculum
     from .registry import register_dataset as register_dataset
     from .registry import register_model as register_model
-    from .training import Recipe as Recipe
     from .training import finetune as finetune
-    from .training import load_recipe as load_recipe
     from .training import train as train
+    from .weights.preprocess import load_preprocess as load_preprocess
+    from .weights.released import list_weights as list_weights
 
 _HOMES = {
     "create_model": "models",
@@ -38,16 +40,18 @@ _HOMES = {
     "list_curricula": "catalogue",
     "list_datasets": "catalogue",
     "list_recipes": "catalogue",
-    "list_weights": "hub.weights",
-    "load_preprocess": "hub.preprocess",
+    "list_weights": "weights.released",
+    "load_preprocess": "weights.preprocess",
+    "setting": "configuration",
     "Curriculum": "curricula",
     "Stage": "curricula",
-    "Recipe": "training",
-    "load_recipe": "training",
+    "Recipe": "recipes",
+    "load_recipe": "recipes",
     "train": "training",
     "finetune": "training",
     "evaluate": "evaluation",
     "predict": "evaluation",
+    "compare": "comparison",
     "register_model": "registry",
     "register_curriculum": "registry",
     "register_dataset": "registry",

@@ -1,16 +1,13 @@
-"""What there is to choose from, told without importing any of it."""
+"""Lists models, curricula, data sets, recipes and weights by name, without importing any of them."""
 
 from __future__ import annotations
 
 import fnmatch
-from pathlib import Path
 
+from .recipes.load import list_recipes
 from .registry import CURRICULA, DATASETS, MODELS, REGISTRIES
 
-__all__ = ["RECIPES", "list_curricula", "list_datasets", "list_models", "list_plugins", "list_recipes"]
-
-RECIPES = Path(__file__).parent / "training" / "recipes"
-"""Folder of the recipes that come with the package."""
+__all__ = ["list_curricula", "list_datasets", "list_models", "list_plugins", "list_recipes"]
 
 
 def list_models(pattern: str = "*", pretrained: bool = False) -> list[str]:
@@ -21,7 +18,7 @@ def list_models(pattern: str = "*", pretrained: bool = False) -> list[str]:
         pretrained: only those with released weights, one ``architecture.tag`` each.
     """
     if pretrained:
-        from .hub.weights import list_weights
+        from .weights.released import list_weights
 
         return [weights.name for weights in list_weights(pattern)]
     return MODELS.names(pattern)
@@ -43,15 +40,6 @@ def list_datasets(pattern: str = "*") -> list[str]:
         pattern: shell-style wildcard.
     """
     return DATASETS.names(pattern)
-
-
-def list_recipes(pattern: str = "*") -> list[str]:
-    """Names of the training recipes that come with the package.
-
-    Args:
-        pattern: shell-style wildcard.
-    """
-    return sorted(file.stem for file in RECIPES.glob("*.json") if fnmatch.fnmatchcase(file.stem, pattern))
 
 
 def list_plugins(pattern: str = "*") -> list[tuple[str, str, str, str, str]]:

@@ -16,6 +16,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin, get_type_hints
 
+from .documents import INTEGERS
 from .errors import CurriculumZooError, RecipeError
 
 __all__ = ["Configuration", "setting"]
@@ -87,13 +88,13 @@ class Configuration:
                 own kind: `RecipeError` for recipes, `CurriculumError` for curricula.
         """
         if not isinstance(values, Mapping):
-            raise cls._error(f"{cls._title()}: expected an object of fields, got {values!r}")
+            raise cls._error(f"{cls._title()}: expected an object of fields, got {_short(values)}")
         fields = {field.name: field for field in dataclasses.fields(cls)}
         for name in values:
             if name not in fields:
-                near = difflib.get_close_matches(str(name), fields, n=1)
+                near = difflib.get_close_matches(str(name)[:80], fields, n=1)
                 hint = f"did you mean '{near[0]}'?" if near else f"its fields are {', '.join(fields)}"
-                cls.fail(str(name), f"is no field of it; {hint}")
+                cls.fail(str(name)[:80], f"is no field of it; {hint}")
         for name, field in fields.items():
             required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
             if required and name not in values:
@@ -106,7 +107,7 @@ class Configuration:
         except _NestedError as nested:
             raise self._error(f"{self._title()}: {name}.{nested}") from None
         if converted is _MISFIT:
-            self.fail(name, f"expects {_describe(hint)}, got {value!r}")
+            self.fail(name, f"expects {_describe(hint)}, got {_short(value)}")
         return converted
 
     def _check_range(self, field: dataclasses.Field[Any], value: Any) -> None:
@@ -116,6 +117,8 @@ class Configuration:
             for bound, allowed, words in _BOUNDS:
                 if bound in field.metadata and not allowed(number, field.metadata[bound]):
                     self.fail(field.name, f"must be {words} {field.metadata[bound]}, got {number}")
+            if isinstance(number, int) and number not in INTEGERS:
+                self.fail(field.name, f"must fit 64 bits, got {_short(number)}")
 
 
 _BOUNDS = (
@@ -125,10 +128,11 @@ _BOUNDS = (
     ("below", lambda number, bound: number < bound, "below"),
 )
 _MISFIT = object()
+_LONGEST = 500  # characters of a value in a message
 
 
 class _NestedError(Exception):
-    """What is wrong with a nested configuration, told from the name of its own field on."""
+    """An error in a nested configuration, whose text begins with the field's name within it."""
 
 
 def _convert(value: Any, hint: Any) -> Any:
@@ -214,13 +218,23 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _short(value: Any) -> str:
+    """A value as Python writes it, in a message's length."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, or what holds itself
+        return f"a {type(value).__name__} beyond all bounds"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
 def _describe(hint: Any) -> str:
     """An annotation in words that a person who writes JSON knows."""
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         return " or ".join(_describe(option) for option in get_args(hint))
     if origin is Literal:
-        return "one of " + ", ".join(repr(choice) for choice in get_args(hint))
+        choices = ", ".join(repr(choice) for choice in get_args(hint))
+        return f"one of {choices}" if len(get_args(hint)) > 1 else choices
     if origin is tuple:
         items = get_args(hint)
         if len(items) == 2 and items[1] is Ellipsis:

@@ -6,7 +6,7 @@ import torch
 
 from .errors import TrainingError
 
-__all__ = ["fast_precision", "select_device"]
+__all__ = ["select_device"]
 
 
 def select_device(name: str | None) -> torch.device:
@@ -30,12 +30,3 @@ def select_device(name: str | None) -> torch.device:
             f"There is no device '{name}' here: {reason}. Name another one, or none to take the best there is."
         ) from error
     return device
-
-
-def fast_precision(device: torch.device) -> str:
-    """``bf16`` where the device computes that natively, else ``fp32``."""
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    if device.type == "cpu":
-        return "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
-    return "fp32"

@@ -37,6 +37,9 @@ BUILT_IN = "curriculum-zoo"
 THIS_SESSION = "this session"
 DISABLE_PLUGINS = "CURRICULUM_ZOO_DISABLE_PLUGINS"
 
+# What an entry point may say after its target: the optional requirements that it needs.
+_EXTRAS = re.compile(r"\s*\[.*\]\s*$")
+
 T = TypeVar("T", bound=Callable[..., Any])
 
 
@@ -195,10 +198,13 @@ class Registry:
 
         Raises:
             NameClashError: the name is built in.
+            PluginError: no expression or address could hold the name.
         """
 
         def decorate(decorated: T) -> T:
             known_as = name or decorated.__name__
+            if problem := self._problem(known_as):
+                raise PluginError(f"The {self.kind} name {known_as!r} is refused: {problem}")
             if any(entry.built_in for entry in self._claims().get(known_as, ())):
                 raise NameClashError(f"The {self.kind} name '{known_as}' is built in. Choose another one.")
             where = f"{decorated.__module__}:{decorated.__qualname__}"
@@ -221,7 +227,7 @@ class Registry:
         seen: set[str] = set()
         for distribution in metadata.distributions():
             try:
-                if self.group not in (distribution.read_text("entry_points.txt") or ""):
+                if not self._stated_in(distribution):
                     continue
                 name, version = _canonical(distribution.name), distribution.version
                 points = tuple(distribution.entry_points.select(group=self.group))
@@ -233,9 +239,38 @@ class Registry:
                     stacklevel=2,
                 )
                 continue
-            if name not in seen:
+            if name not in seen and not self._hidden(name):
                 seen.add(name)
-                yield from (Entry(self.kind, point.name, name, version, point.value, point.load) for point in points)
+                yield from (
+                    self._entry_of(point, name, version) for point in points if self._can_be_written(point, name)
+                )
+
+    def _stated_in(self, distribution: metadata.Distribution) -> bool:
+        return self.group in (distribution.read_text("entry_points.txt") or "")
+
+    def _hidden(self, name: str) -> bool:
+        """Whether another copy of a distribution comes first on the path, one that has no entries of this group."""
+        first = next(iter(metadata.distributions(name=name)), None)
+        return first is not None and not self._stated_in(first)
+
+    def _entry_of(self, point: metadata.EntryPoint, distribution: str, version: str) -> Entry:
+        target = re.sub(r"\s*:\s*", ":", _EXTRAS.sub("", point.value)).strip()
+        return Entry(self.kind, point.name, distribution, version, target, point.load)
+
+    def _can_be_written(self, point: metadata.EntryPoint, distribution: str) -> bool:
+        """Whether a name could be asked for; a warning where not."""
+        problem = self._problem(point.name)
+        if problem:
+            text = f"The {self.kind} {point.name!r} of {distribution} is passed over: {problem}"
+            warnings.warn(text, PluginWarning, stacklevel=4)
+        return not problem
+
+    def _problem(self, name: str) -> str:
+        """Why a name cannot be written in an expression or address; empty where it can."""
+        first = "a letter" if self.kind == "curriculum" else "a letter or digit"
+        if re.fullmatch(r"[^\W\d][\w./-]*" if self.kind == "curriculum" else r"\w[\w./-]*", name):
+            return ""
+        return f"it could not be written where it is asked for. Begin it with {first}; letters, digits, _ . / - follow."
 
     def _qualified(self, name: str) -> Entry | None:
         distribution, _, bare = name.partition("/")

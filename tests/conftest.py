@@ -26,6 +26,8 @@ settings.register_profile(
 settings.register_profile("explore", parent=settings.get_profile("suite"), derandomize=False, max_examples=1000)
 settings.load_profile("suite")
 
+pytest_plugins = ("hub_fixtures", "glimpse_fixtures")
+
 PLUGINS = Path(__file__).parent / "plugins"
 
 

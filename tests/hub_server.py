@@ -1,6 +1,6 @@
 """A small Hugging Face Hub over HTTP, for the real huggingface_hub client; repositories, commits and files on disk.
 
-In a test, take the fixture `hub` of ``tests/hub/conftest.py``: a running server with an empty cache, to which this
+In a test, take the fixture `hub` of ``tests/hub_fixtures.py``: a running server with an empty cache, to which this
 process's huggingface_hub is pointed. Other processes get there by ``hub.environment`` (``HF_ENDPOINT`` and so on).
 
     hub.put("ada/net", {"config.json": b"{}"})          a commit, made without HTTP; gives its hash

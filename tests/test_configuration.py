@@ -254,7 +254,8 @@ def test_errors_are_of_the_classes_own_kind():
 # JSON
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
-scalars = st.none() | st.booleans() | st.integers() | finite | st.text()
+integers = st.integers(-(2**63), 2**63 - 1)  # what a configuration takes
+scalars = st.none() | st.booleans() | integers | finite | st.text()
 objects = st.dictionaries(
     st.text(), st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
 )
@@ -266,15 +267,15 @@ cars = st.builds(
     electric=st.booleans(),
     colour=st.sampled_from(["red", "blue", 3]),
     owner=st.none() | st.text(),
-    size=st.none() | st.integers() | finite,
+    size=st.none() | integers | finite,
     gears=st.lists(st.floats(0, exclude_min=True, allow_infinity=False)),
     engine=st.builds(
         Engine,
         power=st.floats(0, 1000, exclude_min=True, exclude_max=True),
         valves=st.integers(1, 24).map(lambda half: 2 * half),
     ),
-    spare=st.none() | st.builds(Wheel, size=st.integers()),
-    doors=st.tuples(st.integers(), st.booleans()),
+    spare=st.none() | st.builds(Wheel, size=integers),
+    doors=st.tuples(integers, st.booleans()),
     prices=st.dictionaries(st.text(), finite),
     extras=objects,
 )

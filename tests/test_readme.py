@@ -1,4 +1,5 @@
-"""Every code block of the README is run: Python as it stands, shell lines as real processes, the plugin installed."""
+"""Every code block of README, guide and CONTRIBUTING is run: Python as it stands, shell lines as processes, the plugin
+installed."""
 
 import os
 import re
@@ -12,11 +13,33 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-BLOCKS = BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
-SNIPPETS = [text for language, file, text in BLOCKS if language == "python" and not file]
-FILES = {file: text for _, file, text in BLOCKS if file}
-SHELL = "\n".join(text for language, file, text in BLOCKS if language == "bash" and not file).replace("\\\n", " ")
-COMMANDS = [line for line in SHELL.splitlines() if line]
+DOCUMENTS = ("README.md", "GUIDE.md", "CONTRIBUTING.md")
+BLOCKS = {name: BLOCK.findall((ROOT / name).read_text(encoding="utf-8")) for name in DOCUMENTS}
+SNIPPETS = {
+    f"{name}-{number}": text
+    for name, blocks in BLOCKS.items()
+    for number, (language, file, text) in enumerate(blocks)
+    if language == "python" and not file
+}
+
+
+def files_of(blocks):
+    """Files that are written piece by piece, each piece headed by the file's name."""
+    files = {}
+    for _, file, text in blocks:
+        if file:
+            files[file] = f"{files[file]}\n\n{text}" if file in files else text
+    return files
+
+
+def commands_of(blocks):
+    """Shell lines, those that go on after a backslash as one."""
+    shell = "\n".join(text for language, file, text in blocks if language == "bash" and not file)
+    return [line for line in shell.replace("\\\n", " ").splitlines() if line]
+
+
+FILES = files_of(BLOCKS["CONTRIBUTING.md"])
+COMMANDS = {name: commands_of(blocks) for name, blocks in BLOCKS.items()}
 
 # What the project's own check script runs in a fresh environment before any test: a test of them here would be
 # without the network that they need, or would start itself.
@@ -35,15 +58,28 @@ def console(line):
     return [sys.executable, "-m", "curriculum_zoo", *shlex.split(rest)]
 
 
-def test_readme_has_blocks_of_every_kind():
-    assert {language for language, _, _ in BLOCKS} == {"bash", "python", "toml"}
+def test_the_documents_have_blocks_of_every_kind():
+    assert {language for blocks in BLOCKS.values() for language, _, _ in blocks} == {"bash", "python", "text", "toml"}
     assert len(SNIPPETS) >= 4
     assert set(FILES) == {"dimming/dimming.py", "dimming/pyproject.toml"}
-    assert all(command in COMMANDS for command in INSTALLING)
-    assert {line.split()[0] for line in COMMANDS} == {"pip", "curriculum-zoo", "python"}
+    assert all(command in COMMANDS["README.md"] for command in INSTALLING)
+    assert {line.split()[0] for lines in COMMANDS.values() for line in lines} == {"pip", "curriculum-zoo"}
 
 
-@pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
+def test_every_link_to_a_file_leads_to_one():
+    for name in (*DOCUMENTS, "SECURITY.md", "model_cards/RESULTS.md"):
+        document = ROOT / name
+        links = re.findall(r"\]\(([^)#\s]+)(?:#[\w-]+)?\)", document.read_text(encoding="utf-8"))
+        assert all((document.parent / link).exists() for link in links if "://" not in link), name
+
+
+@pytest.mark.parametrize(
+    "snippet",
+    [
+        pytest.param(snippet, id=name, marks=pytest.mark.slow if "train(" in snippet else ())
+        for name, snippet in SNIPPETS.items()
+    ],
+)
 def test_python_block_runs(snippet, tmp_path):
     if "train(" in snippet:
         # The data is the README's; only less of it, so that the suite stays quick.
@@ -52,6 +88,7 @@ def test_python_block_runs(snippet, tmp_path):
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.slow
 def test_plugin_of_the_readme_installs_and_works(tmp_path):
     for file, text in FILES.items():
         (tmp_path / file).parent.mkdir(exist_ok=True)
@@ -71,39 +108,42 @@ def test_plugin_of_the_readme_installs_and_works(tmp_path):
     result = run([sys.executable, "-c", script], tmp_path, PYTHONPATH=str(target))
     assert result.returncode == 0, result.stderr
     assert "62% light" in result.stdout
+    train = "curriculum-zoo train --model two_layers --data bright_or_dark:200 --curriculum dimming --epochs 3"
+    assert train.removeprefix("curriculum-zoo ") in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    trained = run(console(train), tmp_path, PYTHONPATH=str(target))
+    assert trained.returncode == 0, trained.stderr
     listed = run(console("curriculum-zoo list plugins"), tmp_path, PYTHONPATH=str(target))
     assert re.search(r"curriculum\s+dimming\s+dimming\s+1\.0\s+dimming:Dimming", listed.stdout)
 
 
 @pytest.mark.slow
-def test_shell_blocks_run_one_after_the_other(tmp_path):
-    own = [line for line in COMMANDS if line.startswith("curriculum-zoo")]
-    assert len(own) >= 4
+@pytest.mark.parametrize("document", ["README.md", "GUIDE.md"])
+def test_shell_blocks_run_one_after_the_other(document, tmp_path):
+    own = [line for line in COMMANDS[document] if line.startswith("curriculum-zoo") and line != "curriculum-zoo demo"]
+    assert len(own) >= 2
     for line in own:
+        # As they stand, but with a smaller network where one is trained from nothing, and an epoch less of others.
+        line = line.replace("train --model resnet20_cifar", "train --model simple_cnn")
+        if "--pretrained" in line:
+            line = line.replace("--epochs 2", "--epochs 1")
         result = run(console(line), tmp_path)
         assert result.returncode == 0, f"{line}\n{result.stderr}"
     assert (tmp_path / "runs" / "first" / "curves.png").stat().st_size > 10_000
 
 
 @pytest.mark.slow
-def test_sweep_of_the_results_prints_its_table(tmp_path):
-    (line,) = (line for line in COMMANDS if line.startswith("python tools/sweep.py"))
-    _, script, *arguments = shlex.split(line.replace("--output DIR", f"--output {tmp_path}"))
-    # The images that ship with the package, two seeds and half the epochs, for the table's sake alone.
-    arguments[arguments.index("42,123,3407,7777")] = "42,123"
-    result = run([sys.executable, str(ROOT / script), *arguments, "--set", "data=demo", "--set", "epochs=5"], tmp_path)
+def test_demo_command_shows_both_arms_side_by_side_and_what_one_may_conclude(tmp_path):
+    result = run(console("curriculum-zoo demo --device cpu"), tmp_path)
     assert result.returncode == 0, result.stderr
-    rows = [row.split(" | ") for row in result.stdout.splitlines() if row.startswith("| ")]
-    assert [row[0].strip("| ") for row in rows[1:]] == ["baseline", "HRT", "edges only", "fresh optimiser only"]
-    assert all(row[1] == "2" and float(row[3].split(" ± ")[0]) > 50 for row in rows[1:])
-
-
-@pytest.mark.slow
-def test_demo_command_shows_both_runs_side_by_side(tmp_path):
-    result = run(console("curriculum-zoo demo"), tmp_path)
-    assert result.returncode == 0, result.stderr
-    rows = [line for line in result.stdout.splitlines() if line.startswith("│")]
-    assert [row.split()[1] for row in rows] == ["baseline", "progressive_resizing"]
-    accuracies = [float(re.search(r"([\d.]+)%", row).group(1)) for row in rows]
-    assert min(accuracies) > 75
-    assert (tmp_path / "runs" / "demo" / "comparison.png").stat().st_size > 10_000
+    rows = [line.split() for line in result.stdout.splitlines() if re.match(r"\s*(baseline|sharpening)\s+\d", line)]
+    assert [row[0] for row in rows] == ["baseline", "sharpening"]
+    (clean, blurred, *_), (clean_too, blurred_too, *_) = (
+        [float(cell.partition("±")[0]) for cell in row[1:5]] for row in rows
+    )
+    assert min(clean, clean_too) > 84
+    assert blurred_too > blurred + 8
+    assert [row[6] for row in rows] == ["1.00×", "1.00×"]
+    assert re.search(
+        r"^At equal FLOPs and with 3 seeds, sharpening is .* on .*blurred images \(\+", result.stdout, re.M
+    )
+    assert (tmp_path / "runs" / "demo" / "conditions.png").stat().st_size > 10_000

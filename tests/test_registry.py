@@ -37,8 +37,8 @@ ZOO = HandBuilt("curriculum_zoo", "0.1.0", root="math:sqrt", fraction="fractions
 
 
 def installed(patch: pytest.MonkeyPatch, *distributions: metadata.Distribution) -> Registry:
-    """A registry that finds these distributions and no others."""
-    patch.setattr(metadata, "distributions", lambda: iter(distributions))
+    """A registry that finds these distributions and no others; none of them has another copy on the path."""
+    patch.setattr(metadata, "distributions", lambda name=None: iter(() if name else distributions))
     return Registry("widget", GROUP)
 
 
@@ -85,6 +85,51 @@ def test_a_distribution_installed_twice_counts_once_and_the_first_on_the_path_wi
     )
     assert registry.entry("area").version == "2.0"
     assert registry.load("area") is math.prod
+
+
+def on_the_path(folder: Path, name: str, version: str, entries: str) -> str:
+    """A folder of installed distributions that has this one alone."""
+    info = folder / f"{name}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    if entries:
+        (info / "entry_points.txt").write_text(f"[{GROUP}]\n{entries}\n")
+    return str(folder)
+
+
+@pytest.mark.parametrize("newer", ["", "volume = math:prod"])
+def test_an_older_copy_is_hidden_by_a_newer_one_that_has_no_such_entry(tmp_path, monkeypatch, newer):
+    first = on_the_path(tmp_path / "first", "twice_installed", "2.0", newer)
+    second = on_the_path(tmp_path / "second", "twice_installed", "1.0", "area = math:sqrt")
+    monkeypatch.setattr("sys.path", [first, second])
+    assert Registry("widget", GROUP).names() == (["volume"] if newer else [])
+    monkeypatch.setattr("sys.path", [second, first])
+    assert Registry("widget", GROUP).names() == ["area"]
+
+
+@pytest.mark.parametrize(
+    "value", ["fractions:Fraction [fast]", "fractions:Fraction[fast,more]", "fractions : Fraction"]
+)
+def test_extras_and_spaces_are_no_part_of_a_target(install, value):
+    entry = install(ZOO, HandBuilt("plugin", share=value)).entry("share")
+    assert entry.target == "fractions:Fraction"
+    assert entry.load() is Fraction
+
+
+@pytest.mark.parametrize("name", ["two words", "a+b", "half(0.5)", "50%", "x>y", "a:b", "größe!", "-x"])
+def test_a_name_that_could_not_be_written_is_passed_over_with_the_reason(install, name):
+    registry = install(ZOO, HandBuilt("plugin", good="math:sqrt", **{name: "math:sqrt"}))
+    with pytest.warns(PluginWarning, match=r"of plugin is passed over: it could not be written.*Begin it with") as told:
+        assert registry.names() == ["fraction", "good", "root"]
+    assert repr(name) in str(told[0].message)
+    with pytest.raises(PluginError, match=r"is refused: it could not be written"):
+        registry.register(math.sqrt, name=name)
+
+
+def test_only_curricula_must_begin_with_a_letter(install):
+    assert "3d" in install(ZOO, HandBuilt("plugin", **{"3d": "math:sqrt"})).names()
+    with pytest.raises(PluginError, match="Begin it with a letter;"):
+        CURRICULA.register(math.sqrt, name="3d")
 
 
 claims = st.dictionaries(
@@ -305,7 +350,7 @@ def test_refresh_finds_what_was_installed_since(install):
     distributions = [ZOO]
     registry = install()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metadata, "distributions", lambda: iter(distributions))
+        patch.setattr(metadata, "distributions", lambda name=None: iter(() if name else distributions))
         assert registry.names() == ["fraction", "root"]
         distributions.append(HandBuilt("plugin", area="math:prod"))
         assert registry.names() == ["fraction", "root"]

@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from curriculum_zoo.data import PhotoLoader, PhotoOptions, open_dataset, read_image
-from curriculum_zoo.data.photo_loader import Crew
-from curriculum_zoo.data.transforms import eval_transform, train_transform
+from curriculum_zoo.data import PhotoLoader, open_dataset, read_image
+from curriculum_zoo.data.decoding.transforms import eval_transform, train_transform
+from curriculum_zoo.data.loading.worker_pool import WorkerPool
 from curriculum_zoo.errors import DataError
+from curriculum_zoo.recipes import PhotoOptions
 
 SIDE = 48
 WORKERS = 1
@@ -247,20 +248,20 @@ def _streamed(top: Path) -> np.ndarray | str:
     """The bad file's pixels as a worker process reads them, or why it is refused."""
     photos = open_dataset(f"folder:{top}", image_size=SIDE, resident=False)
     options = PhotoOptions()
-    crew = Crew(
+    pool = WorkerPool(
         photos.images,
-        train=train_transform(options, SIDE),
+        training=train_transform(options, SIDE),
         evaluation=eval_transform(options, SIDE),
         workers=WORKERS,
     )
     index = next(index for index in range(len(photos.images)) if "bad." in photos.images.name(index))
-    loader = PhotoLoader(photos, np.array([index]), crew, batch_size=1, role="eval")
+    loader = PhotoLoader(pool, np.array([index]), np.zeros(1, np.int64), batch_size=1, training=False, pixels=SIDE)
     try:
-        images, _ = next(loader.batches(0))
+        images, *_ = next(loader.batches(0))
     except DataError as error:
         return _reason(str(error).partition(" To leave out what cannot be read:")[0], photos.images.name(index), top)
     finally:
-        crew.close()
+        pool.close()
     return images[0].permute(1, 2, 0).mul(255).round().int().numpy()
 
 

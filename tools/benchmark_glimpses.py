@@ -30,8 +30,9 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from curriculum_zoo import create_model
-from curriculum_zoo.models.glimpse_pyramid import GlimpsePyramid, Glimpses
-from curriculum_zoo.models.glimpse_regions import shrink
+from curriculum_zoo.models.adaptive import Glimpses
+from curriculum_zoo.models.glimpse.pyramid import GlimpsePyramid
+from curriculum_zoo.models.glimpse.regions import shrink
 
 DENSE = -1.0
 CLOCKS = {"wall": time.perf_counter, "process": time.process_time}

@@ -24,10 +24,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from curriculum_zoo.data import PhotoOptions, PhotoSet, Supply, open_dataset
-from curriculum_zoo.data.folder import image_files
+from curriculum_zoo.data import PhotoSet, open_dataset
 from curriculum_zoo.data.normalize import Normalize
-from curriculum_zoo.data.photo_loader import PhotoLoader
+from curriculum_zoo.data.sets.folder import image_files
+from curriculum_zoo.recipes import PhotoOptions
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WAYS = ("full resolution", "half resolution", "timm, full resolution")
@@ -56,7 +56,7 @@ def main() -> None:
 
 def copies(options: argparse.Namespace, place: Path) -> Path:
     """A folder of photographs of the size wanted, made from those given where they are smaller."""
-    files = sorted(image_files(options.folder))
+    files, _ = image_files(options.folder)
     chosen = random.Random(0).sample(files, min(options.images, len(files)))
     for number, file in enumerate(chosen):
         with Image.open(file) as image:
@@ -130,14 +130,13 @@ def measure(photos: PhotoSet, top: Path, options: argparse.Namespace) -> None:
 
 def ours(photos: PhotoSet, options: argparse.Namespace) -> tuple[Callable[[int], int], Callable[[int], int]]:
     normalize = Normalize(MEAN, STD)
-    supply = Supply(photos, photos=PhotoOptions(), workers=options.workers)
+    factory = photos.loader_factory(photos=PhotoOptions(), workers=options.workers)
     everything = np.arange(len(photos.train_labels))
-    loader = supply.loader(everything, training=True, batch_size=options.batch_size, drop_last=True)
-    assert isinstance(loader, PhotoLoader)
+    loader = factory.loader(everything, training=True, batch_size=options.batch_size, drop_last=True)
 
     def walk(pixels: int) -> Callable[[int], int]:
         at_that_size = loader.with_pixels(pixels)
-        return lambda epoch: sum(len(normalize(images)) for images, _ in at_that_size.batches(epoch))
+        return lambda epoch: sum(len(normalize(batch.images)) for batch in at_that_size.batches(epoch))
 
     return walk(options.size), walk(options.size // 2)
 

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 
 from curriculum_zoo import open_dataset
-from curriculum_zoo.training import Recipe, Result, train
+from curriculum_zoo.recipes import Recipe
+from curriculum_zoo.training import Result, train
 from curriculum_zoo.training.progress import Reporter
 
 

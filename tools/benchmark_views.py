@@ -28,7 +28,7 @@ from torchvision.transforms.v2 import functional as tv
 
 from curriculum_zoo import create_model
 from curriculum_zoo.curricula.timeline import describe
-from curriculum_zoo.curricula.views import (
+from curriculum_zoo.views import (
     BoxBlur,
     CannyEdges,
     GaussianBlur,

@@ -23,7 +23,7 @@ import timm
 import torch
 
 from curriculum_zoo import create_model
-from curriculum_zoo.hub.folder import CONFIG, WEIGHTS, model_config, save_folder
+from curriculum_zoo.weights.folder import CONFIG, WEIGHTS, model_config, save_folder
 
 
 def make_folders(name: str, root: Path) -> tuple[Path, Path]:

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from curriculum_zoo.evaluation import Evaluation, evaluate
-from curriculum_zoo.evaluation.subject import Subject, load_subject
-from curriculum_zoo.models.glimpse_pyramid import GlimpsePyramid
+from curriculum_zoo.evaluation.trained_network import TrainedNetwork, load_trained_network
+from curriculum_zoo.models.adaptive import AdaptiveNetwork
 
 HEADS = "model | data | px | c_t | levels | validation, % | test, % | locations | multiply-adds | ms/image"
 
@@ -26,13 +26,13 @@ def main() -> None:
     options = _options()
     print(f"| {HEADS} |\n|{'---|' * len(HEADS.split('|'))}")
     for run in options.runs:
-        subject = load_subject(run, which=options.which, device=options.device)
-        if "data" not in subject.recipe:
+        trained = load_trained_network(run, which=options.which, device=options.device)
+        if "data" not in trained.recipe:
             raise SystemExit(f"{run} does not tell the data set that it was trained on, so it is left out.")
-        stops = options.levels if isinstance(subject.model, GlimpsePyramid) else ()
-        validation, test = (_evaluations(run, subject, part, stops, options) for part in ("validation", "test"))
+        stops = options.levels if isinstance(trained.model, AdaptiveNetwork) else ()
+        validation, test = (_evaluations(run, trained, part, stops, options) for part in ("validation", "test"))
         for held_out, tested in zip(validation, test, strict=True):
-            print(_row(subject, held_out, tested), flush=True)
+            print(_row(trained, held_out, tested), flush=True)
     print(
         f"\nValidation: mean ± standard deviation of {options.repeats} evaluations; test: one. Seed {options.seed}; on "
         f"{tested.timed_on}."
@@ -52,11 +52,11 @@ def _options() -> argparse.Namespace:
 
 
 def _evaluations(
-    run: str, subject: Subject, part: str, levels: list[int], options: argparse.Namespace
+    run: str, trained: TrainedNetwork, part: str, levels: list[int], options: argparse.Namespace
 ) -> list[Evaluation]:
     return evaluate(
         run,
-        subject.recipe["data"],
+        trained.recipe["data"],
         data_root=options.data_root,
         part=part,
         levels=levels,
@@ -68,9 +68,9 @@ def _evaluations(
     )
 
 
-def _row(subject: Subject, held_out: Evaluation, tested: Evaluation) -> str:
-    recipe = subject.recipe
-    config = getattr(subject.model, "pretrained_cfg", None) or {}
+def _row(trained: TrainedNetwork, held_out: Evaluation, tested: Evaluation) -> str:
+    recipe = trained.recipe
+    config = getattr(trained.model, "pretrained_cfg", None) or {}
     cells = (
         config.get("architecture") or recipe["model"],  # a recipe may name the weights that training started from
         recipe["data"],

@@ -1,4 +1,4 @@
-"""Make curriculum_zoo/data/demo.npz, the data set that ships with the package, from the files of Fashion-MNIST.
+"""Make curriculum_zoo/data/sets/demo.npz, the data set that ships with the package, from the files of Fashion-MNIST.
 
     python tools/make_demo_set.py FOLDER
 
@@ -32,7 +32,7 @@ CLASSES = (
 )
 PER_CLASS = {"train": 600, "t10k": 100}
 SEED = 2017
-DEMO = Path(__file__).parents[1] / "curriculum_zoo" / "data" / "demo.npz"
+DEMO = Path(__file__).parents[1] / "curriculum_zoo" / "data" / "sets" / "demo.npz"
 
 
 def read_idx(path: Path) -> npt.NDArray[np.uint8]:

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from curriculum_zoo.errors import CurriculumZooError
-from curriculum_zoo.hub.layout import release
-from curriculum_zoo.hub.publish import Publication, publish
-from curriculum_zoo.hub.weights import INDEX, list_weights
+from curriculum_zoo.publishing.layout import release
+from curriculum_zoo.publishing.publish import Publication, publish
+from curriculum_zoo.weights.released import INDEX, list_weights
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -39,8 +39,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..curricula import Curriculum, Stage
-from ..curricula.stage import View
 from ..errors import CurriculumError
+from ..views import View
+from .sampler import CurriculumSampler
 from .stage_keeper import Normalization, StageKeeper, network_in
 
 try:
@@ -60,6 +61,11 @@ class CurriculumCallback(pl.Callback):
     keep groups and learning rates, so that schedulers go on. A checkpoint needs nothing of the callback's: the stage
     follows from ``trainer.current_epoch``, also in an epoch that is gone on with in its middle.
 
+    Where the curriculum lets batches grow as images shrink (``scale_batch=true``), ``train_dataloader`` must make its
+    loader with ``batch_size=callback.batch_size(128, self.trainer.current_epoch)``, and the trainer must ask for a new
+    one each epoch (``reload_dataloaders_every_n_epochs=1``); learning rates follow the size. Rates are multiplied, here
+    and by a stage's ``lr_scales``, at the optimiser's step alone: schedulers and loggers meet the optimiser's own.
+
     With DDP and frozen parts, use ``strategy="ddp_find_unused_parameters_true"``.
 
     Args:
@@ -71,6 +77,9 @@ class CurriculumCallback(pl.Callback):
             module itself. With None its only child with parameters, and the module itself where it has several.
         images: where in a batch the images stand: an index into a tuple or list, a key of a mapping. A batch that is a
             tensor is images.
+        image_size: the full side of the images in pixels; needed for batches that grow.
+        sampler: the training loader's `CurriculumSampler`, where the curriculum chooses images; the trainer must leave
+            it alone (``use_distributed_sampler=False``), and sets its epochs.
 
     Raises:
         CurriculumError: the curriculum cannot be had in Lightning, or later, when training starts, it plans too few
@@ -84,19 +93,37 @@ class CurriculumCallback(pl.Callback):
         normalized: Normalization | None = None,
         network: str | None = None,
         images: int | str = 0,
+        image_size: int | None = None,
+        sampler: CurriculumSampler | None = None,
     ) -> None:
         self.network = network
         self.images = images
-        self._keeper = StageKeeper(curriculum, normalized)
+        self._keeper = StageKeeper(curriculum, normalized, scales_batches=True, image_size=image_size, sampler=sampler)
         self._epoch = contextlib.ExitStack()
+        self._rates: dict[int, float] = {}
 
     @property
     def stage(self) -> Stage | None:
         """The stage of the training epoch that is under way; None outside of one."""
         return self._keeper.stage
 
+    def batch_size(self, batch_size: int, epoch: int) -> int:
+        """Return the batch size of an epoch's training loader.
+
+        Args:
+            batch_size: images a step at the full side, on each device.
+            epoch: counted from 0, ``trainer.current_epoch``.
+        """
+        size, self._rates[epoch] = self._keeper.scaled_batch(epoch, batch_size)
+        return size
+
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Refuse a training that is longer than the plan."""
+        """Refuse a training that is longer than the plan, or whose loader could not follow it."""
+        if self._keeper.scales_batch and trainer.reload_dataloaders_every_n_epochs != 1:
+            raise CurriculumError(
+                f"{self._keeper.curriculum.name}: scale_batch=true needs a loader for each epoch. Make the Trainer "
+                "with reload_dataloaders_every_n_epochs=1."
+            )
         if trainer.max_epochs is not None and trainer.max_epochs > 0:
             self._keeper.require_epochs(trainer.max_epochs)
 
@@ -107,7 +134,7 @@ class CurriculumCallback(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Do so in an epoch that a checkpoint lets begin in its middle, whose start Lightning does not tell."""
+        """Do so in an epoch that was resumed in its middle, for which Lightning calls no start of the epoch."""
         if self.stage is None:
             self._enter(trainer, pl_module, midway=True)
 
@@ -125,6 +152,12 @@ class CurriculumCallback(pl.Callback):
 
     def _enter(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, midway: bool = False) -> None:
         self._epoch.close()
+        epoch_number = trainer.current_epoch
+        if self._keeper.scales_batch and epoch_number not in self._rates:
+            raise CurriculumError(
+                f"{self._keeper.curriculum.name}: scale_batch=true needs a loader of the epoch's batch size: let "
+                "train_dataloader make it with batch_size=callback.batch_size(128, self.trainer.current_epoch)."
+            )
         network = network_in(pl_module, self.network)
         with contextlib.ExitStack() as epoch:
             training = [module for module in network.modules() if module.training]
@@ -132,7 +165,12 @@ class CurriculumCallback(pl.Callback):
             epoch.callback(_train, stilled)
             view = epoch.enter_context(
                 self._keeper.applied(
-                    trainer.current_epoch, network, trainer.optimizers, wrapped=trainer.strategy.model, midway=midway
+                    epoch_number,
+                    network,
+                    trainer.optimizers,
+                    wrapped=trainer.strategy.model,
+                    midway=midway,
+                    rate=self._rates.get(epoch_number, 1.0),
                 )
             )
             stilled += [module for module in training if not module.training]
@@ -172,7 +210,7 @@ def _step_through(module: pl.LightningModule, view: View, key: int | str) -> Ite
 
 
 def _with_images(batch: Any, key: int | str, view: View) -> Any:
-    """A batch like this one, with its images seen through the view."""
+    """Return a batch like this one, with its images seen through the view."""
     if isinstance(batch, Tensor):
         return view(batch)
     try:

@@ -11,51 +11,82 @@ import torch
 from torch import Tensor, nn
 
 from ..curricula import Curriculum, Stage
-from ..curricula.stage import View, identity
+from ..curricula.depth import plain_name, unwrapped
+from ..curricula.parameter_values import values_by_parameter
 from ..data.normalize import Normalize
 from ..errors import CurriculumError
+from ..views import RandAugment, View, compose, identity
+from .optimizers import reset_optimizer, scaled_rates
+from .sampler import CurriculumSampler
 
-__all__ = ["Normalization", "StageKeeper", "network_in", "reset_optimizer"]
+__all__ = ["Normalization", "StageKeeper", "network_in"]
 
 Normalization = tuple[Sequence[float], Sequence[float]]
 """Mean and standard deviation by channel, of images in [0, 1]."""
 
 
 class StageKeeper:
-    """Brings the stages of a curriculum into a loop that another library walks.
+    """Brings the stages of a curriculum into a loop that another library runs.
 
     Args:
         curriculum: the plan of stages.
         normalized: mean and standard deviation that images arrive normalised with. Views see them in [0, 1], and they
             are handed on normalised as they came. None where they arrive in [0, 1].
+        scales_batches: whether the adapter can give each epoch a batch size of its own.
+        image_size: the full side of the images in pixels, which batch sizes that follow the resolution depend on.
+        sampler: the loader's, of the same curriculum, where this chooses images.
 
     Attributes:
         stage: the stage of the present epoch; None outside of one.
 
     Raises:
-        CurriculumError: a stage lets the batch size follow the resolution, which only a loader that is rebuilt can; a
-            normalisation that is none.
+        CurriculumError: a stage asks for what the adapter cannot give: a batch size of its own, or processing levels;
+            or `image_size` is needed and missing; or a normalisation that is none; or images are chosen, and there is
+            no sampler.
     """
 
-    def __init__(self, curriculum: Curriculum, normalized: Normalization | None = None) -> None:
+    def __init__(
+        self,
+        curriculum: Curriculum,
+        normalized: Normalization | None = None,
+        *,
+        scales_batches: bool = False,
+        image_size: int | None = None,
+        sampler: CurriculumSampler | None = None,
+    ) -> None:
         self.curriculum = curriculum
         self.normalized = None if normalized is None else _checked(normalized)
+        self.image_size = image_size
         self.stage: Stage | None = None
-        self._looked_at = False
-        if any(stage.scale_batch for stage in self.stages()):
+        self._checked_images = False
+        stages = curriculum.stages()
+        self.scales_batch = any(stage.scale_batch for stage in stages)
+        if self.scales_batch and not scales_batches:
             raise CurriculumError(
-                f"{curriculum.name}: scale_batch=true lets the batch size follow the resolution, and here the loader "
-                "and its batch size are another library's. Leave it out, or train by curriculum-zoo train."
+                f"{curriculum.name}: scale_batch=true lets the batch size follow the resolution, and here the loader, "
+                "and with it the number of steps, is fixed when training begins. Leave it out."
             )
-        if any(stage.lr_scales for stage in self.stages()):
+        if self.scales_batch and image_size is None:
             raise CurriculumError(
-                f"{curriculum.name} changes the learning rates of parts of the network in some stages, and here rates "
-                "are another library's. Leave that out, or train by curriculum-zoo train."
+                f"{curriculum.name}: scale_batch=true lets the batch size follow the resolution. State the full side "
+                "of the images in pixels: image_size=224."
             )
-
-    def stages(self) -> Iterator[Stage]:
-        """The stage of each epoch, in order."""
-        return (self.curriculum.stage(epoch) for epoch in range(self.curriculum.epochs))
+        if any(stage.samples is not None for stage in stages) and (sampler is None or sampler.curriculum != curriculum):
+            raise CurriculumError(
+                f"{curriculum.name} chooses which images are seen, which is for the loader's sampler to do. Make the "
+                "loader with sampler = CurriculumSampler(curriculum, count), and give that here too: sampler=sampler."
+            )
+        if any(stage.batch_sizes is not None for stage in stages):
+            raise CurriculumError(
+                f"{curriculum.name} gives each batch a size of its own, which here is not known. With by=epoch all of "
+                "an epoch share one; in a loop of your own, stage.at_step(step).view shows a batch; or train by "
+                "curriculum-zoo train."
+            )
+        if any(stage.levels is not None or stage.level_weights for stage in stages):
+            raise CurriculumError(
+                f"{curriculum.name} states how many processing levels the network uses, and here another library calls "
+                "the network. With set_levels=false the resolution alone decides; or train by curriculum-zoo train."
+            )
 
     def require_epochs(self, epochs: int) -> None:
         """Raise now, not after days of training, if the plan is shorter than this many epochs.
@@ -64,6 +95,12 @@ class StageKeeper:
             CurriculumError: it is.
         """
         self.curriculum.stage(epochs - 1)
+
+    def scaled_batch(self, epoch: int, batch_size: int, multiple: int = 1) -> tuple[int, float]:
+        """Return an epoch's batch size and its factor of learning rates: see `Stage.scaled_batch`."""
+        if self.image_size is None:
+            return batch_size, 1.0
+        return self.curriculum.stage(epoch).scaled_batch(batch_size, self.image_size, multiple)
 
     @contextlib.contextmanager
     def applied(
@@ -74,52 +111,70 @@ class StageKeeper:
         *,
         wrapped: nn.Module | None = None,
         midway: bool = False,
+        rate: float = 1.0,
     ) -> Iterator[View]:
-        """Keep the network in the stage of an epoch inside a ``with`` block, which is given what images go through.
+        """Keep the network in the stage of an epoch inside a ``with`` block, whose value is what images go through.
 
         Args:
             epoch: counted from 0.
-            network: what is frozen; None where the curriculum freezes nothing.
+            network: what is frozen, and whose parameters have learning rates of their own; None where the curriculum
+                does neither.
             optimizers: those of the training; they start afresh if the stage says so.
             wrapped: the network as DDP has it, where it does.
-            midway: whether the epoch is gone on with in its middle, so that the optimisers' fresh start is over.
+            midway: whether training was resumed in the middle of the epoch, so that the optimisers' fresh start is
+                over.
+            rate: what all learning rates are multiplied by, as goes with the epoch's batch size.
 
         Raises:
-            CurriculumError: the epoch is not planned, a frozen part names nothing in the network, or DDP would wait
-                for the gradients of frozen parameters.
+            CurriculumError: the epoch is not planned, a pattern names nothing in the network, or DDP would wait for
+                the gradients of frozen parameters.
         """
         stage = self.curriculum.stage(epoch)
+        optimizers = list(optimizers)
         _refuse_waiting(stage, wrapped)
         if stage.fresh_optimizer and not midway:
             for optimizer in optimizers:
                 reset_optimizer(optimizer)
-        with stage.applied_to(nn.Identity() if network is None else network):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(stage.applied_to(nn.Identity() if network is None else network))
+            factors = _rate_factors(stage, network, optimizers)
+            if factors or rate != 1:
+                scaled = {parameter: factor * rate for parameter, factor in factors.items()}
+                for optimizer in optimizers:
+                    stack.enter_context(scaled_rates(optimizer, scaled, rate))
             self.stage = stage
-            try:
-                yield partial(self._see, stage)
-            finally:
-                self.stage = None
+            stack.callback(setattr, self, "stage", None)
+            yield partial(self._show, self._augmented(stage, epoch))
 
-    def _see(self, stage: Stage, images: Tensor) -> Tensor:
-        """A batch [N, C, H, W] as the stage shows it, in the range and dtype that it came in."""
-        if not self._looked_at:
-            self._look_at(images)
-            self._looked_at = True
-        if stage.view is identity and not stage.augment_strength:
+    def _augmented(self, stage: Stage, epoch: int) -> View:
+        """The stage's view after the random augmentation that goes with it, drawn from seed, epoch and image alone."""
+        if not stage.augment_strength:
+            return stage.view
+        return compose(RandAugment(stage.augment_strength, key=(self.curriculum.seed, epoch)), stage.view)
+
+    def _show(self, view: View, images: Tensor) -> Tensor:
+        """Show a batch [N, C, H, W] through a view, in the range and dtype that it came in."""
+        if not self._checked_images:
+            self._check(images)
+            self._checked_images = True
+        if view is identity:
             return images
         if self.normalized is None:
-            return _shown(stage, images)
+            return view(images)
         undo, redo = _normalizers(*self.normalized, images.device)
         # Half precision has too few digits to go through [0, 1]; what rounding takes beyond that range is cut off.
         working = images if images.dtype == torch.float64 else images.float()
-        return redo(_shown(stage, undo(working).clamp_(0, 1))).to(images.dtype)
+        return redo(view(undo(working).clamp_(0, 1))).to(images.dtype)
 
-    def _look_at(self, images: Tensor) -> None:
+    def _check(self, images: Tensor) -> None:
         """Refuse images that are not what the user said; of the first batch alone, as it waits for the device."""
         if not isinstance(images, Tensor) or images.ndim != 4 or not images.numel():
             what = f"a tensor {tuple(images.shape)}" if isinstance(images, Tensor) else f"a {type(images).__name__}"
             raise CurriculumError(f"A curriculum shows batches of images [N, C, H, W]; this batch of images is {what}")
-        self.curriculum.check_image_size(min(images.shape[2:]))
+        side = min(images.shape[2:])
+        self.curriculum.check_image_size(side)
+        if self.scales_batch and side != self.image_size:
+            raise CurriculumError(f"Images have {side} px, and image_size is {self.image_size}. State their own side.")
         if self.normalized is not None:
             if len(self.normalized[0]) not in (1, images.shape[1]):
                 raise CurriculumError(
@@ -136,33 +191,8 @@ class StageKeeper:
             )
 
 
-def reset_optimizer(optimizer: Any) -> None:
-    """Forget what an optimiser has gathered, momentum and counts of steps, as if it were made anew.
-
-    Its groups and their learning rates stay, so that whatever schedules these goes on undisturbed.
-
-    Args:
-        optimizer: one of torch or timm, or one that wraps another, as Accelerate's and timm's Lookahead do.
-    """
-    for name in ("optimizer", "_base_optimizer"):
-        inner = getattr(optimizer, name, None)
-        if isinstance(inner, torch.optim.Optimizer):
-            return reset_optimizer(inner)
-    optimizer.state.clear()
-    for group in optimizer.param_groups:
-        # Where Lamb, Adan and Lookahead count.
-        for counter in ("step", "lookahead_step"):
-            group.pop(counter, None)
-            if counter in optimizer.defaults:
-                group[counter] = optimizer.defaults[counter]
-    if isinstance(optimizer, torch.optim.Adagrad):
-        # The one that makes its state when it is made, and not when it is needed.
-        groups = [{**group} for group in optimizer.param_groups]
-        optimizer.state.update(torch.optim.Adagrad(groups, **optimizer.defaults).state)
-
-
 def network_in(module: nn.Module, path: str | None) -> nn.Module:
-    """The network inside a module, whose depth and parameter names a curriculum's frozen parts refer to.
+    """Return the network inside a module, whose depth and parameter names a curriculum refers to.
 
     Args:
         module: what a library trains.
@@ -187,6 +217,20 @@ def network_in(module: nn.Module, path: str | None) -> nn.Module:
             break
         module = holding[0]
     return module
+
+
+def _rate_factors(stage: Stage, network: nn.Module | None, optimizers: list[Any]) -> dict[nn.Parameter, float]:
+    """Return what the stage multiplies learning rates by, keyed by parameter of the network."""
+    if not stage.lr_scales or network is None:
+        return {}
+    values = values_by_parameter(network, dict(stage.lr_scales), f"Stage '{stage.name}': lr_scales")
+    factors = {p: values[n] for name, p in unwrapped(network).named_parameters() if (n := plain_name(name)) in values}
+    if not any(p in factors for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]):
+        raise CurriculumError(
+            f"Stage '{stage.name}' scales the learning rates of {', '.join(pattern for pattern, _ in stage.lr_scales)},"
+            " and no optimiser has these parameters as the network does: it works on copies or flattened ones."
+        )
+    return factors
 
 
 def _refuse_waiting(stage: Stage, wrapped: nn.Module | None) -> None:
@@ -217,14 +261,3 @@ def _normalizers(mean: tuple[float, ...], std: tuple[float, ...], device: torch.
     """From normalised images to [0, 1], and back."""
     undo = Normalize([-m / s for m, s in zip(mean, std, strict=True)], [1 / s for s in std], device)
     return undo, Normalize(mean, std, device)
-
-
-def _shown(stage: Stage, images: Tensor) -> Tensor:
-    """Images in [0, 1] with the random augmentation that goes with the stage, through its view."""
-    if stage.augment_strength:
-        from ..data.rand_augment import rand_augment
-
-        # Drawn from torch's own generator, so that the library's seeding, and its resuming, cover it.
-        seed = int(torch.randint(2**62, ()))
-        images = rand_augment(images, stage.augment_strength, torch.Generator().manual_seed(seed))
-    return stage.view(images)

@@ -34,8 +34,9 @@ import torch
 from torch import nn
 
 from ..curricula import Curriculum, Stage
-from ..curricula.stage import View
 from ..errors import CurriculumError
+from ..views import View
+from .sampler import CurriculumSampler
 from .stage_keeper import Normalization, StageKeeper, network_in
 
 try:
@@ -55,9 +56,11 @@ class CurriculumCallback(TrainerCallback):
     and keeps groups and learning rates, so that the scheduler goes on. A checkpoint needs nothing of the callback's:
     the stage follows from the epoch that the ``Trainer`` goes on from, and a fresh start that is over is not repeated.
 
-    Models are those of Transformers, or any module whose ``forward`` takes the images by name and gives a loss. Parts
-    of Transformers' own are best frozen by patterns of parameter names; the depth of a curriculum means something on
-    timm's networks, and on modules with a child for each part.
+    Learning rates are multiplied by a stage's ``lr_scales`` at the optimiser's step alone: schedulers and logs meet the
+    optimiser's own. Batches cannot grow as images shrink (``scale_batch=true`` is refused): a ``Trainer`` counts its
+    steps when training begins.
+
+    Models are those of Transformers, or any module whose ``forward`` takes the images by name and gives a loss.
 
     Args:
         curriculum: the plan of stages; it must plan as many epochs as the ``Trainer`` has.
@@ -67,6 +70,8 @@ class CurriculumCallback(TrainerCallback):
         network: where in the model the network stands that is frozen in part, ``"backbone"`` say; ``""`` for the model
             itself. With None its only child with parameters, and the model itself where it has several.
         images: the name of the argument of ``forward`` that is the images.
+        sampler: the training loader's `CurriculumSampler`, where the curriculum chooses images: what a ``Trainer``'s
+            ``_get_train_sampler`` returns, made with ``rank=0, world_size=1``, as Accelerate shares the batches.
 
     Raises:
         CurriculumError: the curriculum cannot be had in a ``Trainer``, or later, when training starts, it plans too few
@@ -80,10 +85,11 @@ class CurriculumCallback(TrainerCallback):
         normalized: Normalization | None = None,
         network: str | None = None,
         images: str = "pixel_values",
+        sampler: CurriculumSampler | None = None,
     ) -> None:
         self.network = network
         self.images = images
-        self._keeper = StageKeeper(curriculum, normalized)
+        self._keeper = StageKeeper(curriculum, normalized, sampler=sampler)
         self._training = contextlib.ExitStack()
         self._under_way = contextlib.ExitStack()
         self._view: View | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 
 __all__ = [
@@ -10,10 +11,14 @@ __all__ = [
     "add_data_flags",
     "add_seed",
     "add_target",
+    "corruptions",
     "indices",
     "integers",
+    "interval",
+    "names",
     "positive",
     "print_table",
+    "severities",
     "whole",
 ]
 
@@ -53,6 +58,23 @@ def indices(text: str) -> tuple[int, ...]:
     return tuple(whole(item) for item in text.split(","))
 
 
+def names(text: str) -> tuple[str, ...]:
+    """Names with commas between them."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def corruptions(text: str) -> tuple[str, ...]:
+    """Names with commas between them; ``all`` means every family of the published corruptions."""
+    listed = names(text)
+    return ("noise", "blur", "weather", "digital") if listed == ("all",) else listed
+
+
+def severities(text: str) -> tuple[int, ...]:
+    """Severities as ``1..5`` or ``1,3``."""
+    first, dots, last = text.partition("..")
+    return tuple(range(positive(first), positive(last) + 1)) if dots else integers(text)
+
+
 def positive(text: str) -> int:
     """A number from 1 on."""
     return whole(text, least=1)
@@ -67,6 +89,17 @@ def whole(text: str, least: int = 0) -> int:
     if number < least:
         raise argparse.ArgumentTypeError(f"must be at least {least}, got {number}")
     return number
+
+
+def interval(text: str) -> dict[str, float]:
+    """How often checkpoints are written, as ``500`` steps or as ``10min``, as keywords of `training.train`."""
+    form = re.fullmatch(r"(\d+|\d*\.\d+)\s*(s|min|h|)", text.strip())
+    number, unit = form.groups() if form else ("0", "")
+    if not float(number) or (not unit and "." in number):
+        raise argparse.ArgumentTypeError(f"expected a number of steps, as 500, or a time, as 10min, got {text!r}")
+    if not unit:
+        return {"checkpoint_steps": int(number)}
+    return {"checkpoint_minutes": float(number) * {"s": 1 / 60, "min": 1, "h": 60}[unit]}
 
 
 def print_table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

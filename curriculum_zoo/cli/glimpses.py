@@ -32,7 +32,7 @@ def add_glimpses(commands: Any) -> None:
 
 
 def _glimpses(options: argparse.Namespace) -> None:
-    from ..evaluation import draw_glimpses
+    from ..reporting import draw_glimpses
 
     looks = draw_glimpses(
         options.target,
@@ -52,5 +52,5 @@ def _glimpses(options: argparse.Namespace) -> None:
         print(json.dumps([look.to_dict() for look in looks], indent=2))
         return
     for look in looks:
-        told = ", ".join(f"{name} {probability:.1%}" for name, probability in look.predictions)
-        print(f"{look.name}: {told}; attended {look.attended}; {look.figure}")
+        classes = ", ".join(f"{name} {probability:.1%}" for name, probability in look.predictions)
+        print(f"{look.name}: {classes}; attended {look.attended}; {look.figure}")

@@ -37,7 +37,7 @@ def _list(options: argparse.Namespace) -> None:
 
 def _weights(options: argparse.Namespace) -> list[tuple[str, ...]]:
     """A row for each released weight; a star follows the one that its architecture's name alone means."""
-    from ..hub.weights import list_weights
+    from ..weights.released import list_weights
 
     return [
         (

@@ -33,5 +33,5 @@ def _predict(options: argparse.Namespace) -> None:
         print(json.dumps([{"path": str(p.path), "classes": dict(p.classes)} for p in predictions], indent=2))
         return
     for prediction in predictions:
-        told = ", ".join(f"{name} {probability:.1%}" for name, probability in prediction.classes)
-        print(f"{prediction.path}: {told}")
+        classes = ", ".join(f"{name} {probability:.1%}" for name, probability in prediction.classes)
+        print(f"{prediction.path}: {classes}")

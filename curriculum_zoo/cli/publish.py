@@ -33,8 +33,8 @@ def add_publish(commands: Any) -> None:
 
 
 def _publish(options: argparse.Namespace) -> None:
-    from ..hub.layout import release
-    from ..hub.publish import publish
+    from ..publishing.layout import release
+    from ..publishing.publish import publish
 
     facts = {
         "which": options.which,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
 from pathlib import Path
 from typing import Any
 
-from ..errors import RecipeError
-from .arguments import add_data_flags, whole
+from ..errors import RecipeError, TrainingInterrupted
+from .arguments import add_data_flags, interval, names, whole
 
 __all__ = ["add_train", "recipe_of"]
 
@@ -27,8 +29,11 @@ _RECIPE_FLAGS: dict[str, tuple[str, type, str]] = {
     "--image-size": ("image_size", int, "side in pixels that images are brought to"),
     "--warm-start": ("warm_start", str, "plain twin whose weights the network starts from"),
     "--calibrate-batchnorm": ("calibrate_batchnorm", int, "training batches over which BatchNorm's statistics are "
-                                                          "taken anew before each figure"),
-    "--seed": ("seed", int, "seeds everything random"),
+                                                          "estimated again before each figure"),
+    "--seed": ("seed", int, "seeds everything random in training"),
+    "--data-seed": ("data_seed", int, "says which images are held out for validation and test"),
+    "--on-nonfinite": ("on_nonfinite", str, "at a loss or gradient that is not finite: stop, or skip the step"),
+    "--nonfinite-limit": ("nonfinite_limit", int, "the most steps that are skipped before the run ends; 20 by default"),
     "--precision": ("precision", str, "fp32, bf16 or fp16"),
 }  # fmt: skip
 
@@ -61,27 +66,71 @@ def add_train(commands: Any) -> None:
         help="decode image files once and keep them in memory; by default where they take no more than 2 GB",
     )
     command.add_argument(
-        "--workers", type=whole, metavar="N", help="processes that read image files; one a processor by default"
+        "--workers", type=whole, metavar="N", help="processes that read image files; one per processor by default"
     )
     command.add_argument("--output", metavar="DIR", help="the run's folder; a fresh one under runs/ by default")
+    command.add_argument(
+        "--checkpoint-every",
+        type=interval,
+        default={},
+        metavar="STEPS|TIME",
+        help="also write a checkpoint after so many steps (500), or whenever so long has passed (30s, 10min, 2h); "
+        "by default 10min",
+    )
     command.add_argument("--resume", action="store_true", help="go on from the checkpoint in the run's folder")
+    command.add_argument(
+        "--allow-changes",
+        action="store_true",
+        help="resume although data, their split or the number of processes are not those that the run started with",
+    )
+    command.add_argument(
+        "--track",
+        type=names,
+        default=(),
+        metavar="tensorboard|wandb|trackio",
+        help="also hand the run's figures to these trackers, with commas between them",
+    )
     command.set_defaults(run=_train)
 
 
 def _train(options: argparse.Namespace) -> None:
     recipe = recipe_of(options)
+    from ..runs.folder import RunFolder
     from ..training import train
 
-    train(
-        recipe,
-        output=options.output,
-        data_root=options.data_root,
-        download=options.download,
-        device=options.device,
-        resume=options.resume,
-        workers=options.workers,
-    )
+    folder = Path(options.output) if options.output else RunFolder.of(recipe).path
+    try:
+        train(
+            recipe,
+            output=folder,
+            data_root=options.data_root,
+            download=options.download,
+            device=options.device,
+            resume=options.resume,
+            allow_changes=options.allow_changes,
+            workers=options.workers,
+            track=options.track,
+            **options.checkpoint_every,
+        )
+    except TrainingInterrupted as interruption:
+        _end_together()
+        if os.environ.get("RANK", "0") != "0":  # the first process speaks for all
+            raise SystemExit(128 + interruption.signal) from None
+        text = f"{interruption} Go on with it by:\n{_resuming(options, folder)}"
+        raise TrainingInterrupted(text, interruption.signal) from None
     _end_together()
+
+
+def _resuming(options: argparse.Namespace, folder: Path) -> str:
+    """The command that resumes a run, for a shell."""
+    places = {"--data-root": options.data_root, "--device": options.device, "--workers": options.workers}
+    usual = {"--data-root": "data"}
+    stated = [part for flag, value in places.items() if value != usual.get(flag) for part in (flag, str(value))]
+    for name, value in options.checkpoint_every.items():
+        stated += ["--checkpoint-every", str(value) if name == "checkpoint_steps" else f"{value:g}min"]
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    launch = "curriculum-zoo" if processes == 1 else "torchrun … -m curriculum_zoo"
+    return f"{launch} {shlex.join(['train', '--output', str(folder), '--resume', *stated])}"
 
 
 def _end_together() -> None:
@@ -99,8 +148,8 @@ def recipe_of(options: argparse.Namespace) -> Any:
     Raises:
         CurriculumZooError: they describe none.
     """
-    from ..training.recipe import Recipe, load_recipe, read_setting
-    from ..training.run_folder import RunFolder
+    from ..recipes import Recipe, load_recipe, read_setting
+    from ..runs.folder import RunFolder
 
     fields = {"photos.resident", *(field for field, _, _ in _RECIPE_FLAGS.values())}
     settings = {field: value for field, value in vars(options).items() if field in fields}

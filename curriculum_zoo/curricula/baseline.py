@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .stage import Curriculum, Stage
+from .curriculum import Curriculum
+from .stage import Stage
 
 __all__ = ["Baseline"]
 

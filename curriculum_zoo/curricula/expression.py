@@ -17,46 +17,34 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from ..errors import CurriculumError
-from .compose import divide, follow_on, overlay
-from .stage import Curriculum
 
-__all__ = ["parse"]
+__all__ = ["Several", "Single", "parse"]
 
 
 @dataclass(frozen=True)
-class _Single:
-    """One curriculum, as written."""
+class Single:
+    """One curriculum, as written.
+
+    Attributes:
+        name: its registered name.
+        parameters: what stands in the parentheses after it.
+    """
 
     name: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
-    def plan(self, epochs: int, seed: int, more: Mapping[str, Any]) -> Curriculum:
-        from .factory import build
-
-        twice = [name for name in more if name in self.parameters]
-        if twice:
-            raise CurriculumError(f"{self.name}: {' and '.join(twice)} is given in the string and as a keyword")
-        parameters = {"seed": seed, **self.parameters, **more}
-        return build(self.name, epochs, parameters.pop("seed"), parameters)
-
 
 @dataclass(frozen=True)
-class _Several:
-    """Several curricula, at once where there are no shares."""
+class Several:
+    """Several curricula: at once, or one after the other.
 
-    parts: tuple[_Single | _Several, ...]
+    Attributes:
+        parts: the curricula, in order.
+        shares: the share of the epochs that each gets, together 1; empty where they hold at once.
+    """
+
+    parts: tuple[Single | Several, ...]
     shares: tuple[float, ...] = ()
-
-    def plan(self, epochs: int, seed: int, more: Mapping[str, Any]) -> Curriculum:
-        if more:
-            raise CurriculumError(
-                f"{' and '.join(more)} could be any of several curricula's: give each its parameters in parentheses, "
-                "'trd(resolution=16)+progressive_sharpening' say"
-            )
-        if not self.shares:
-            return overlay(*(part.plan(epochs, seed, {}) for part in self.parts))
-        planned = zip(self.parts, divide(epochs, self.shares), strict=True)
-        return follow_on(tuple(part.plan(length, seed, {}) for part, length in planned))
 
 
 _TOKEN = re.compile(
@@ -67,10 +55,12 @@ _TOKEN = re.compile(
       | (?P<sign>[+>:()\[\],=])""",
     re.VERBOSE,
 )
+_DEEPEST = 32  # brackets within each other
+_LONGEST_NUMBER = 32  # characters; 64 bits have 20 digits, a double 17 and its exponent
 _WORDS = {"true": True, "false": False, "none": None, "null": None, "True": True, "False": False, "None": None}
 
 
-def parse(text: str) -> _Single | _Several:
+def parse(text: str) -> Single | Several:
     """Read a curriculum expression.
 
     Raises:
@@ -95,16 +85,25 @@ class _Parser:
                 self.tokens.append((str(match.lastgroup), match.group(), position))
             position = match.end()
         self.tokens.append(("end", "", len(text)))
+        self.refuse_depth()
 
-    def expression(self) -> _Single | _Several:
-        """The whole text."""
+    def refuse_depth(self) -> None:
+        """Refuse brackets within brackets without end, before each of them takes a call of its own."""
+        depth = 0
+        for _, value, position in self.tokens:
+            depth += (value in ("(", "[")) - (value in (")", "]"))
+            if depth > _DEEPEST:
+                self.fail(f"brackets are nested more than {_DEEPEST} deep", position)
+
+    def expression(self) -> Single | Several:
+        """Read the whole text."""
         parsed = self.sequence()
         if self.kind != "end":
             self.fail(f"expected '+', '>' or the end, not '{self.value}'")
         return parsed
 
-    def sequence(self) -> _Single | _Several:
-        """Overlays one after the other, with shares."""
+    def sequence(self) -> Single | Several:
+        """Read overlays one after the other, with shares."""
         parts, shares = [], []
         start = self.position
         while True:
@@ -116,17 +115,17 @@ class _Parser:
             if shares[0] is not None:
                 self.fail("a share means something only where another curriculum follows, 'hrt:0.4>trd'", start)
             return parts[0]
-        return _Several(tuple(parts), self.shared_out(shares, start))
+        return Several(tuple(parts), self.shared_out(shares, start))
 
-    def overlaid(self) -> _Single | _Several:
-        """Curricula at once."""
+    def overlaid(self) -> Single | Several:
+        """Read curricula at once."""
         parts = [self.atom()]
         while self.take("+"):
             parts.append(self.atom())
-        return parts[0] if len(parts) == 1 else _Several(tuple(parts))
+        return parts[0] if len(parts) == 1 else Several(tuple(parts))
 
-    def atom(self) -> _Single | _Several:
-        """A name with its parameters, or an expression in parentheses."""
+    def atom(self) -> Single | Several:
+        """Read a name with its parameters, or an expression in parentheses."""
         if self.take("("):
             inner = self.sequence()
             self.expect(")")
@@ -134,10 +133,10 @@ class _Parser:
         if self.kind != "word":
             self.fail("expected the name of a curriculum")
         name = self.advance()
-        return _Single(name, self.parameters(name) if self.take("(") else {})
+        return Single(name, self.parameters(name) if self.take("(") else {})
 
     def share(self) -> float | None:
-        """The number after a colon."""
+        """Read the number after a colon, if there is one."""
         if not self.take(":"):
             return None
         if self.kind != "number" or not 0 < float(self.value) < 1:
@@ -145,7 +144,7 @@ class _Parser:
         return float(self.advance())
 
     def shared_out(self, shares: list[float | None], start: int) -> tuple[float, ...]:
-        """Shares that add up to 1, those not given in equal parts of the rest."""
+        """Return shares that add up to 1, those not given in equal parts of the rest."""
         given = [share for share in shares if share is not None]
         rest = 1 - sum(given)
         missing = len(shares) - len(given)
@@ -154,7 +153,7 @@ class _Parser:
         return tuple(rest / missing if share is None else share for share in shares)
 
     def parameters(self, owner: str) -> dict[str, Any]:
-        """``key=value`` pairs up to the closing parenthesis."""
+        """Read ``key=value`` pairs up to the closing parenthesis."""
         found: dict[str, Any] = {}
         while not self.take(")"):
             position = self.position
@@ -172,8 +171,10 @@ class _Parser:
         return found
 
     def literal(self) -> Any:
-        """A value."""
+        """Read a value."""
         if self.kind == "number":
+            if len(self.value) > _LONGEST_NUMBER:
+                self.fail(f"a number of {len(self.value)} characters means nothing here")
             text = self.advance()
             return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
         if self.kind == "string":

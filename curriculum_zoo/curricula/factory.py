@@ -1,21 +1,21 @@
-"""From a curriculum's name, or an expression of several, to the curriculum: `create_curriculum`, and back."""
+"""Curricula from names, expressions and descriptions: `create_curriculum`, `curriculum_from_dict`."""
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from ..errors import CurriculumError, CurriculumZooError
 from ..registry import CURRICULA, Entry, closest
-from .stage import Curriculum
+from .curriculum import Curriculum, divide, follow_on, note_maker, overlay
+from .expression import Several, Single, parse
 
-__all__ = ["class_of_dict", "create_curriculum", "curriculum_from_dict", "registered_name"]
+__all__ = ["create_curriculum", "curriculum_from_dict"]
 
 
 def create_curriculum(name: str, *, epochs: int, seed: int = 0, **parameters: Any) -> Curriculum:
-    """The curriculum of that name.
+    """Create a curriculum by its name, or several by an expression.
 
     Args:
         name: a registered name, with parameters in parentheses if wanted: ``"trd"``,
@@ -30,17 +30,15 @@ def create_curriculum(name: str, *, epochs: int, seed: int = 0, **parameters: An
             value of the wrong type or out of range, or fewer epochs than the curriculum needs.
         UnknownNameError: nothing has that name.
         NameClashError: several distributions claim it.
-        PluginError: a plugin fails, or gives something that is no curriculum.
+        PluginError: a plugin fails, or returns something that is no curriculum.
     """
-    from .expression import parse
-
     if not isinstance(name, str):
         raise CurriculumError(f"create_curriculum takes a name, 'trd' say; got {name!r}")
-    return parse(name).plan(epochs, seed, parameters)
+    return _plan(parse(name), epochs, seed, parameters)
 
 
 def curriculum_from_dict(values: Mapping[str, Any]) -> Curriculum:
-    """The curriculum that `Curriculum.to_dict` described, whichever it is, by the name under ``"name"``.
+    """Create the curriculum that `Curriculum.to_dict` described, of the class registered under ``values["name"]``.
 
     Raises:
         CurriculumError: an unknown or missing field, or a value of the wrong type or out of range.
@@ -49,20 +47,40 @@ def curriculum_from_dict(values: Mapping[str, Any]) -> Curriculum:
     return Curriculum.from_dict(values)
 
 
-def build(name: str, epochs: int, seed: int, parameters: Mapping[str, Any]) -> Curriculum:
-    """One registered curriculum; see `create_curriculum`."""
+def _plan(parsed: Single | Several, epochs: int, seed: int, more: Mapping[str, Any]) -> Curriculum:
+    """Create the curriculum of a parsed expression; `more` are parameters given beside it."""
+    if isinstance(parsed, Single):
+        twice = [name for name in more if name in parsed.parameters]
+        if twice:
+            raise CurriculumError(f"{parsed.name}: {' and '.join(twice)} is given in the string and as a keyword")
+        parameters = {"seed": seed, **parsed.parameters, **more}
+        return _build(parsed.name, epochs, parameters.pop("seed"), parameters)
+    if more:
+        raise CurriculumError(
+            f"{' and '.join(more)} could be any of several curricula's: give each its parameters in parentheses, "
+            "'trd(resolution=16)+progressive_sharpening' say"
+        )
+    if not parsed.shares:
+        return overlay(*(_plan(part, epochs, seed, {}) for part in parsed.parts))
+    lengths = divide(epochs, parsed.shares)
+    return follow_on(tuple(_plan(part, n, seed, {}) for part, n in zip(parsed.parts, lengths, strict=True)))
+
+
+def _build(name: str, epochs: int, seed: int, parameters: Mapping[str, Any]) -> Curriculum:
+    """Create one registered curriculum; see `create_curriculum`."""
     entry = CURRICULA.entry(name)
-    check_parameters(entry, parameters)
+    _check_parameters(entry, parameters)
     try:
         built: Curriculum = entry.build(Curriculum, epochs=epochs, seed=seed, **parameters)
     except CurriculumZooError:
         raise
     except Exception as error:
         raise entry.error(f"fails: {type(error).__name__}: {error}") from error
+    note_maker(type(built), entry)
     return built
 
 
-def check_parameters(entry: Entry, parameters: Mapping[str, Any]) -> None:
+def _check_parameters(entry: Entry, parameters: Mapping[str, Any]) -> None:
     """Raise if the registered curriculum does not take these parameters, or wants others too."""
     target = entry.load()
     if isinstance(target, type) and not issubclass(target, Curriculum):
@@ -80,37 +98,3 @@ def check_parameters(entry: Entry, parameters: Mapping[str, Any]) -> None:
     missing = [p.name for p in taken if p.default is p.empty and p.name in names and p.name not in parameters]
     if missing:
         raise CurriculumError(f"{entry.name} needs {' and '.join(missing)}, which has no default.")
-
-
-def registered_name(cls: type[Curriculum]) -> str:
-    """The name under which a curriculum's class is registered; its own title where it is not."""
-    from .compose import COMPOSITES
-
-    for symbol, composite in COMPOSITES.items():
-        if cls is composite:
-            return symbol
-    where = f"{cls.__module__}:{cls.__qualname__}"
-    claims = [entry for entry in CURRICULA.entries() if entry.target == where]
-    if not claims:
-        return cls._title()
-    entry = claims[0]
-    return entry.name if entry.built_in or entry.name in CURRICULA.names() else entry.qualified_name
-
-
-def class_of_dict(values: Mapping[str, Any], cls: type[Curriculum]) -> type[Curriculum]:
-    """The class that ``values["name"]`` names; `cls` itself where there is no name and it is no abstract class."""
-    from .compose import COMPOSITES
-
-    if not isinstance(values, Mapping):
-        raise CurriculumError(f"A curriculum is described by an object of fields, got {values!r}")
-    name = values.get("name")
-    if name is None and not inspect.isabstract(cls):
-        return cls
-    if not isinstance(name, str):
-        raise CurriculumError(f"A curriculum's description needs its registered name under 'name', got {name!r}")
-    named = COMPOSITES.get(name) or (cls if name == registered_name(cls) else CURRICULA.load(name))
-    if not (isinstance(named, type) and issubclass(named, Curriculum) and dataclasses.is_dataclass(named)):
-        raise CurriculumError(f"The curriculum '{name}' is made by a function and cannot be read back from its fields")
-    if not issubclass(named, cls):
-        raise CurriculumError(f"The description is of '{name}', not of '{registered_name(cls)}'")
-    return named

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..citation import Paper
 from ..configuration import setting
+from ..views import Interpolation, Resize
+from .curriculum import Curriculum
 from .freezing import Frozen
-from .stage import Curriculum, Stage
-from .views import Interpolation, Resize
+from .stage import Stage
 
 __all__ = ["Fixres"]
 
@@ -27,11 +29,20 @@ class Fixres(Curriculum):
             has 128 px for tests at 160, 224 for 288: shares of 0.8 and 0.78.
         tuned_epochs: epochs at the full resolution, out of all epochs.
         interpolation: how images are made smaller.
-        fresh_optimizer: whether the optimiser is made anew for them, as in the paper, where they are a training apart.
+        fresh_optimizer: whether the optimiser is created again for them, as in the paper, where they are a training
+            apart.
 
     Raises:
         CurriculumError: no epoch is left for the lower resolution, or it is none.
     """
+
+    paper = Paper(
+        "fixres",
+        "Fixing the train-test resolution discrepancy",
+        "Hugo Touvron and Andrea Vedaldi and Matthijs Douze and Hervé Jégou",
+        "NeurIPS",
+        2019,
+    )
 
     resolution: int | float = 0.75
     tuned_epochs: int = setting(2, low=1)

@@ -1,31 +1,31 @@
 """Which parts of a network do not learn for a while: `Frozen` names them, `freeze` holds them still and thaws them.
 
-Parts are named by shell patterns over parameter names, or by a range of depth, which timm's ``group_matcher`` gives
-meaning to on any of its networks.
+Parts are named by shell patterns over parameter names, or by a range of depth, which `curriculum_zoo.curricula.depth`
+gives meaning to.
 """
 
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.optim import LBFGS, Optimizer
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from ..errors import CurriculumError
-from ..parts import no_such_part, parts_named
+from ..compat import batch_norms
+from ..errors import CurriculumError, CurriculumWarning
+from ..parameter_patterns import matching_names, no_match_message
+from .depth import NORMS, Depth, depth_of, plain_name, unwrapped
 
-__all__ = ["Frozen", "depth_groups", "freeze"]
+__all__ = ["Frozen", "freeze"]
 
-# What torch.compile, activation checkpointing and FSDP put into the names of parameters.
-_WRAPPERS = ("_orig_mod.", "_checkpoint_wrapped_module.", "_fsdp_wrapped_module.")
-_NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
-# Fewer top-level children than this are mere containers of the parts.
-_FEW_PARTS = 4
-# A name that no matcher knows, so that it lands where timm puts whatever belongs to the head.
-_HEAD = "\0"
+# Of a head of several layers that learns where all else is frozen, this share of the parameters is told.
+_LARGE_HEAD = 0.1
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,11 @@ class Frozen:
     Attributes:
         patterns: shell patterns over parameter names, ``"layer3.*"`` say; a module's name alone means all of it.
         depth: a range in [0, 1]. Part i of n, stem first, lies at depth i/n, and is frozen if low ≤ i/n < high. Parts
-            are the coarse groups of timm's ``group_matcher``; where a network has none, its top-level children in
-            their order, a normalisation layer counted with the child before it, and ``Sequential`` or ``ModuleList``
-            ones opened if there are fewer than 4. The head (what timm's matcher leaves over; else the last child) is
-            no part of the depth: it always learns, unless a pattern names it.
+            are the coarse groups of timm's ``group_matcher``, those of the one network inside where the model only
+            holds one; else the children in the order in which they are registered, the largest ones opened while there
+            are fewer than 4, a normalisation layer counted with the child before it. The head is no part of the depth
+            and always learns, unless a pattern names it: the classifier of a timm network, what stands behind a network
+            that a model holds, else the last child.
         statistics: whether the running statistics of frozen BatchNorm layers go on moving (``"move"``, as in HRT's
             published code), or whether these layers use and keep the ones they have (``"hold"``).
         least_parts: makes the range of depth one for any network: those of fewer parts than this are left alone, being
@@ -69,11 +70,15 @@ class Frozen:
     def __str__(self) -> str:
         depth = () if self.depth is None else (f"depth {self.depth[0]:.3g}–{self.depth[1]:.3g}",)
         notes = {"norms learn": not self.norms, "statistics held": self.statistics == "hold"}
-        told = ", ".join(note for note, holds in notes.items() if holds)
-        return ", ".join((*self.patterns, *depth)) + (f" ({told})" if told else "")
+        stated = ", ".join(note for note, holds in notes.items() if holds)
+        return ", ".join((*self.patterns, *depth)) + (f" ({stated})" if stated else "")
 
     def choose(self, model: nn.Module, names: Iterable[str]) -> set[str]:
-        """Those of the names, of parameters and buffers of an unwrapped `model`, that belong to these parts.
+        """Return those of the names that belong to these parts.
+
+        Args:
+            model: the network, unwrapped.
+            names: names of its parameters and buffers.
 
         Raises:
             CurriculumError: a pattern or the range of depth matches none of them.
@@ -81,26 +86,39 @@ class Frozen:
         chosen = self._chosen(model, list(names))
         if self.norms:
             return chosen
-        norms = tuple(_clean(f"{name}.") for name, module in model.named_modules() if isinstance(module, _NORMS))
+        norms = tuple(plain_name(f"{name}.") for name, module in model.named_modules() if isinstance(module, NORMS))
         return {name for name in chosen if not name.startswith(norms)}
 
     def _chosen(self, model: nn.Module, names: list[str]) -> set[str]:
         chosen = {name for pattern in self.patterns for name in _named(pattern, names, model)}
         if self.depth is None:
             return chosen
-        groups = depth_groups(model, names)
-        if self.least_parts is not None and len(groups) < self.least_parts:
-            return chosen
-        low, high = self.depth
-        # The epsilon takes part 3 of 5 for depth 0.6, which no float equals.
-        inside = [group for i, group in enumerate(groups) if low <= i / len(groups) + 1e-9 < high]
-        if not inside and self.least_parts is None:
-            starts = ", ".join(f"{i / len(groups):.3g}" for i in range(len(groups)))
-            raise CurriculumError(
-                f"No part of {type(model).__name__} lies at a depth from {low:g} to {high:g}; its {len(groups)} parts "
-                f"start at {starts or 'none'}. Widen the range, or name the parts by patterns."
-            )
+        depth = depth_of(model, names)
+        inside = self._inside(depth.parts, type(model).__name__)
+        if inside:
+            _warn_of_what_learns(model, depth, inside, f"depth {self.depth[0]:g}–{self.depth[1]:g}")
         return chosen.union(*inside)
+
+    def _inside(self, parts: list[list[str]], network: str) -> list[list[str]]:
+        """Those of the parts that lie in the range of depth."""
+        low, high = self.depth or (0.0, 0.0)
+        # The epsilon takes part 3 of 5 for depth 0.6, which no float equals.
+        inside = [part for i, part in enumerate(parts) if low <= i / len(parts) + 1e-9 < high]
+        if self.least_parts is None:
+            if not inside:
+                starts = ", ".join(f"{i / len(parts):.3g}" for i in range(len(parts)))
+                raise CurriculumError(
+                    f"No part of {network} lies at a depth from {low:g} to {high:g}; its {len(parts)} parts start at "
+                    f"{starts or 'none'}. Widen the range, or name the parts by patterns."
+                )
+            return inside
+        if len(parts) < self.least_parts:
+            _warn(
+                f"Nothing of {network} is frozen: it has {len(parts)} parts, and is divided from {self.least_parts} "
+                "on. To freeze some of it, name parts by patterns."
+            )
+            return []
+        return inside
 
 
 @contextlib.contextmanager
@@ -111,22 +129,30 @@ def freeze(model: nn.Module, frozen: tuple[Frozen, ...]) -> Iterator[None]:
     and weight decay too) and the backward pass computes nothing for their sake alone. On leaving, also by an
     exception, exactly the parameters that were frozen here learn again. Blocks may be nested.
 
-    A network wrapped by DDP or ``torch.compile`` is looked through. DDP must have been told
-    ``find_unused_parameters=True``, or be made inside the block: it fixes at its making what it waits for.
+    A network wrapped by DDP or ``torch.compile`` is unwrapped. DDP must have been made with
+    ``find_unused_parameters=True``, or be made inside the block: when it is made, it fixes what it waits for.
+
+    A copy of the network that is made or saved inside the block has no BatchNorm layers on hold; its frozen parameters
+    do not require gradients until ``copied.requires_grad_()``.
 
     Args:
         model: the network.
         frozen: the parts, together one set; nothing happens when empty.
 
     Raises:
-        CurriculumError: a part names nothing in this network.
+        CurriculumError: a part names nothing in this network, nothing would be left that learns, or the network has
+            lazy layers that know no shape yet; inside the block, LBFGS takes a step, which moves all parameters as one.
     """
-    model = _unwrapped(model)
-    parameters = {_clean(name): parameter for name, parameter in model.named_parameters()}
+    if not frozen:
+        yield
+        return
+    model = unwrapped(model)
+    _refuse_lazy(model)
+    parameters = {plain_name(name): parameter for name, parameter in model.named_parameters()}
     norms = {
-        f"{_clean(name)}.running_mean".lstrip("."): module
+        f"{plain_name(name)}.running_mean".lstrip("."): module
         for name, module in model.named_modules()
-        if isinstance(module, _BatchNorm) and module.running_mean is not None
+        if isinstance(module, batch_norms()) and module.running_mean is not None
     }
     stilled: set[str] = set()
     held: set[str] = set()
@@ -136,7 +162,13 @@ def freeze(model: nn.Module, frozen: tuple[Frozen, ...]) -> Iterator[None]:
         if part.statistics == "hold":
             held |= chosen
     learning = [p for name, p in parameters.items() if name in stilled and p.requires_grad]
+    if learning and not any(p.requires_grad for name, p in parameters.items() if name not in stilled):
+        raise CurriculumError(
+            f"Nothing of {type(model).__name__} would learn: {'; '.join(map(str, frozen))} are all of its parameters. "
+            f"Name fewer of its parts, which are {', '.join(f'{name}.*' for name, _ in model.named_children())}."
+        )
     moving = [_HeldStatistics(norm) for name, norm in norms.items() if name in held and "train" not in vars(norm)]
+    refusal = register_optimizer_step_pre_hook(_refusing_lbfgs(learning))
     try:
         for parameter in learning:
             parameter.requires_grad_(False).grad = None
@@ -144,6 +176,7 @@ def freeze(model: nn.Module, frozen: tuple[Frozen, ...]) -> Iterator[None]:
             hold.start()
         yield
     finally:
+        refusal.remove()
         for parameter in learning:
             parameter.requires_grad_(True)
         for hold in moving:
@@ -154,7 +187,7 @@ class _HeldStatistics:
     """Stands in for a BatchNorm layer's ``train`` method, so that ``model.train()`` leaves the layer in eval mode.
 
     A stand-in rather than a forward hook: a compiled network does not notice hooks that come later, but does notice
-    that ``training`` changed. An object rather than a closure: a deep copy of the network gets its own.
+    that ``training`` changed. Copying and pickling meet a second stand-in, so that copies are the layer as it was.
     """
 
     def __init__(self, norm: nn.Module) -> None:
@@ -165,100 +198,73 @@ class _HeldStatistics:
         self.mode = mode
         return self.norm
 
+    def reduce(self, protocol: Any) -> tuple[Any, ...]:
+        """Take the place of the layer's ``__reduce_ex__``, which `copy` and `pickle` ask for on the layer itself."""
+        reduced: Any = type(self.norm).__reduce_ex__(self.norm, protocol)
+        function, arguments, state, *rest = reduced
+        own = {name: value for name, value in state.items() if name not in ("train", "__reduce_ex__")}
+        return function, arguments, {**own, "training": self.mode}, *rest
+
     def start(self) -> None:
         self.norm.training = False
-        vars(self.norm)["train"] = self
+        vars(self.norm).update({"train": self, "__reduce_ex__": self.reduce})
 
     def stop(self) -> None:
-        vars(self.norm).pop("train", None)
+        for name in ("train", "__reduce_ex__"):
+            vars(self.norm).pop(name, None)
         self.norm.training = self.mode
 
 
-class _Names:
-    """What timm's `group_parameters` asks a network for, when only names are to be grouped."""
-
-    def __init__(self, names: Iterable[str]) -> None:
-        self.names = names
-
-    def named_parameters(self) -> Iterator[tuple[str, None]]:
-        return ((name, None) for name in self.names)
-
-
-def depth_groups(model: nn.Module, names: Iterable[str], *, coarse: bool = True) -> list[list[str]]:
-    """Names of parameters and buffers by the part of the network they lie in, shallowest first, the head left out.
-
-    Args:
-        model: the network, unwrapped.
-        names: names of its parameters and buffers; see `Frozen.depth` for what a part is.
-        coarse: whether parts are timm's coarse groups, or its fine ones, single blocks.
-    """
-    names = list(names)
-    matcher = getattr(model, "group_matcher", None)
-    if matcher is None:
-        return _children_groups(model, names)
-    from timm.models import group_parameters
-
-    groups: dict[Any, list[str]] = group_parameters(_Names([*names, _HEAD]), _matcher(matcher, coarse))
-    return [group for _, group in sorted(groups.items()) if _HEAD not in group]
+def _refuse_lazy(model: nn.Module) -> None:
+    lazy = [name for name, parameter in model.named_parameters() if is_lazy(parameter)]
+    if lazy:
+        raise CurriculumError(
+            f"{type(model).__name__} has lazy layers, whose shape is not known yet ({', '.join(lazy[:3])}), so nothing "
+            "can be frozen. Show it one batch of images before training begins."
+        )
 
 
-def _matcher(matcher: Any, coarse: bool) -> Any:
-    """A network's coarse or fine groups; its fine ones where it says, by an assertion, that it has no coarse ones."""
-    try:
-        return matcher(coarse=coarse)
-    except (AssertionError, NotImplementedError, TypeError):
-        return matcher()
+def _refusing_lbfgs(stilled: Iterable[Tensor]) -> Any:
+    """A hook for every optimiser's step that refuses the one that moves parameters without a gradient too."""
+    held = set(map(id, stilled))
+
+    def refuse(optimizer: Optimizer, *_: Any) -> None:
+        if isinstance(optimizer, LBFGS) and any(
+            id(p) in held for group in optimizer.param_groups for p in group["params"]
+        ):
+            raise CurriculumError(
+                "LBFGS moves all parameters along one direction, frozen ones too. Take another optimiser, or give it "
+                "those parameters alone that always learn."
+            )
+
+    return refuse
 
 
-def _children_groups(model: nn.Module, names: list[str]) -> list[list[str]]:
-    children = [(_clean(f"{name}."), child) for name, child in model.named_children()]
-    children = [(prefix, child) for prefix, child in children if any(name.startswith(prefix) for name in names)]
-    if len(children) > 1:
-        children.pop()
-    groups = _grouped(children, names)
-    if len(groups) < _FEW_PARTS:
-        groups = _grouped([inner for prefix, child in children for inner in _opened(prefix, child)], names)
-    if groups:
-        groups[0] = [name for name in names if "." not in name] + groups[0]
-    return groups
+def _warn_of_what_learns(model: nn.Module, depth: Depth, inside: list[list[str]], asked: str) -> None:
+    """Warn of a range of depth that leaves less, or more, to learn than its words say."""
+    sizes = {plain_name(name): parameter.numel() for name, parameter in model.named_parameters()}
+    outside = [part for part in depth.parts if part not in inside]
+    head = [name for name in depth.head if name in sizes]
+    network = type(model).__name__
+    if outside and not any(name in sizes for part in outside for name in part):
+        _warn(
+            f"Of {network}, the head alone learns, though {asked} is to be frozen: the other parts have no parameters."
+        )
+    layers = dict.fromkeys(name.rpartition(".")[0] for name in head)
+    share = sum(sizes[name] for name in head) / max(1, sum(sizes.values()))
+    if not outside and len(layers) > 1 and share > _LARGE_HEAD:
+        _warn(
+            f"The head of {network} holds {share:.0%} of its parameters, and all of it learns: {', '.join(layers)}. "
+            "If that is too much, name what is to be frozen by patterns."
+        )
 
 
-def _grouped(children: list[tuple[str, nn.Module]], names: list[str]) -> list[list[str]]:
-    groups: list[list[str]] = []
-    for prefix, child in children:
-        inside = [name for name in names if name.startswith(prefix)]
-        if groups and isinstance(child, _NORMS):
-            groups[-1] += inside
-        elif inside:
-            groups.append(inside)
-    return groups
-
-
-def _opened(prefix: str, child: nn.Module) -> list[tuple[str, nn.Module]]:
-    if not isinstance(child, nn.Sequential | nn.ModuleList):
-        return [(prefix, child)]
-    return [(_clean(f"{prefix}{name}."), inner) for name, inner in child.named_children()]
+def _warn(message: str) -> None:
+    warnings.warn(message, CurriculumWarning, stacklevel=2)
 
 
 def _named(pattern: str, names: list[str], model: nn.Module) -> list[str]:
-    found = parts_named(pattern, names)
+    found = matching_names(pattern, names)
     if not found:
-        raise CurriculumError(f"The frozen part {no_such_part(pattern, names, type(model).__name__)}")
+        raise CurriculumError(f"The frozen part {no_match_message(pattern, names, type(model).__name__)}")
     return found
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    while True:
-        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            model = model.module
-            continue
-        compiled = getattr(model, "_orig_mod", None)
-        if not isinstance(compiled, nn.Module):
-            return model
-        model = compiled
-
-
-def _clean(name: str) -> str:
-    for wrapper in _WRAPPERS:
-        name = name.replace(wrapper, "")
-    return name

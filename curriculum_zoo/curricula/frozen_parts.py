@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..configuration import setting
+from .curriculum import Curriculum
 from .freezing import Frozen
-from .stage import Curriculum, Stage
+from .stage import Stage
 
 __all__ = ["Freeze"]
 
@@ -27,7 +28,7 @@ class Freeze(Curriculum):
         frozen_epochs: for how many epochs; None for all.
         norms: whether normalisation layers among them are frozen too.
         statistics: whether running statistics of frozen BatchNorm layers stay as they are (``"hold"``), or ``"move"``.
-        fresh_optimizer: whether the optimiser is made anew when these parts begin to learn.
+        fresh_optimizer: whether the optimiser is created again when these parts begin to learn.
 
     Raises:
         CurriculumError: more epochs are to be frozen than there are.

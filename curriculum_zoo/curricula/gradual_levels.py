@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..citation import Paper
 from ..configuration import setting
-from .compose import divide
-from .stage import Curriculum, Stage, identity
-from .views import Interpolation, Resize
+from ..views import Interpolation, Resize, identity
+from .curriculum import Curriculum, divide
+from .stage import Stage
 
 __all__ = ["GradualLevels"]
 
@@ -32,7 +33,7 @@ class GradualLevels(Curriculum):
         level_weights: multi-level learning: weights of the losses after 1, 2, … levels, λ_z of equation (6). One list
             holds for all stages, each taking as many as it has levels; a list of lists has one for each stage. Empty
             leaves the loss after the last level alone.
-        fresh_optimizer: whether the optimiser is made anew at each stage but the first, as where every stage is a
+        fresh_optimizer: whether the optimiser is created again at each stage but the first, as where every stage is a
             session of its own. Gradual learning itself keeps it.
         set_levels: whether stages state their levels. False leaves that to the resolution, which serves the fully
             convolutional networks too that the glimpse pyramid is compared with.
@@ -42,6 +43,12 @@ class GradualLevels(Curriculum):
     Raises:
         CurriculumError: fewer epochs than stages, shares or weights that do not go with the stages.
     """
+
+    paper = Paper(
+        "pyramid",
+        "Image classification through top-down image pyramid traversal",
+        where="anonymous, under double-blind review",
+    )
 
     levels: int = setting(3, low=1)
     first: int = setting(2, low=1)

@@ -1,23 +1,24 @@
 """Hierarchical Resolution Training: first edges, with the deeper layers frozen, then full images and all layers.
 
 Source: Dhaval Khatri, "Hierarchical Resolution Training (HRT)", section 4, and the notebooks published with it, which
-fix what the text leaves open: how edges are made, that the optimiser is made anew at the switch, and that running
+fix what the text leaves open: how edges are made, that the optimiser is created again at the switch, and that running
 statistics of frozen BatchNorm layers go on moving.
 
-The arms of the author's own ablation, which a fair comparison needs, since edges do not explain the whole gain:
-``hrt(freeze=none,fresh_optimizer=false)`` is edges alone, ``hrt(edges=none,fresh_optimizer=false)`` freezing alone, and
-``hrt(edges=none,freeze=none)`` the fresh optimiser alone.
+Its ablations are the author's own: a fair comparison needs them, since edges do not explain the whole gain.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
+from ..citation import Paper
 from ..configuration import setting
+from ..views import BoxBlur, CannyEdges, GaussianBlur, SobelEdges, View, identity
+from .curriculum import Curriculum
 from .freezing import Frozen
-from .stage import Curriculum, Stage
-from .views import BoxBlur, CannyEdges, GaussianBlur, SobelEdges, View, identity
+from .stage import Stage
 
 __all__ = ["HRT"]
 
@@ -38,7 +39,7 @@ class HRT(Curriculum):
             names it.
         depth: with ``freeze="auto"``, the depth from which on parts are frozen.
         statistics: whether running statistics of frozen BatchNorm layers ``"move"`` or are on ``"hold"``.
-        fresh_optimizer: whether the optimiser is made anew in the epoch from which on all parts learn.
+        fresh_optimizer: whether the optimiser is created again in the first epoch in which all parts learn.
         edge_lr_scales: patterns of parameter names, and what their learning rates are multiplied by during the edge
             epochs, ``((conv1, 10), (layer1, 5))`` say (`Stage.lr_scales`); HRT's fine-tuning on Caltech-256 does so.
         blur_epochs: epochs on blurred images between edges and full ones; the paper describes, and does not use, them.
@@ -51,6 +52,13 @@ class HRT(Curriculum):
     Raises:
         CurriculumError: no epoch is left for full images; patterns and staged unfreezing together.
     """
+
+    paper = Paper("hrt", "Hierarchical Resolution Training (HRT)", "Dhaval Khatri")
+    ablations: ClassVar[Mapping[str, Mapping[str, Any] | str]] = {
+        "edges only": {"freeze": None, "fresh_optimizer": False},
+        "freezing only": {"edges": None, "fresh_optimizer": False},
+        "fresh optimiser only": {"edges": None, "freeze": None},
+    }
 
     edge_epochs: int = setting(4, low=0)
     edges: Literal["sobel", "canny"] | None = "sobel"

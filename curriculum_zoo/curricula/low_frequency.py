@@ -8,12 +8,16 @@ and shrinks the image by as much; sides of 96, 160 and 224 px; stages of equal c
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any, ClassVar, Literal
 
+from ..citation import Paper
 from ..configuration import setting
-from .stage import Curriculum, Stage
-from .views import LowFrequencyCrop, identity
+from ..views import LowFrequencyCrop, Resize, View, identity
+from .curriculum import Curriculum
+from .stage import Stage
 
 __all__ = ["LowFrequency"]
 
@@ -28,14 +32,29 @@ class LowFrequency(Curriculum):
             and 4 stages.
         augment_strength: magnitude of the random augmentation in the first and in the last stage, even steps between
             them; None leaves the run's own augmentation alone.
-        scale_batch: whether batch size and learning rate grow with the pixels saved (`Stage.batch_scale`).
+        downsampling: how images are made smaller: ``"low_pass"``, or plain ``"bilinear"`` resizing to the same sides,
+            with antialiasing.
+        scale_batch: whether batch size and learning rate grow with the pixels saved (`Stage.scaled_batch`).
 
     Raises:
         CurriculumError: too few epochs for every size to get one.
     """
 
+    paper = Paper(
+        "efficienttrain",
+        "EfficientTrain++: Generalized Curriculum Learning for Efficient Visual Backbone Training",
+        "Yulin Wang and others",
+        "TPAMI",
+        2024,
+    )
+    ablations: ClassVar[Mapping[str, Mapping[str, Any] | str]] = {
+        "without augmentation": {"augment_strength": None},
+        "plain resizing": {"downsampling": "bilinear"},
+    }
+
     sizes: tuple[float, ...] = setting((96 / 224,) * 2 + (160 / 224,) * 4 + (1.0,) * 4, above=0, high=1)
     augment_strength: tuple[float, float] | None = setting((0.0, 9.0), low=0, high=10)
+    downsampling: Literal["low_pass", "bilinear"] = "low_pass"
     scale_batch: bool = False
 
     def check(self) -> None:
@@ -67,11 +86,14 @@ class LowFrequency(Curriculum):
         full = size == 1
         return Stage(
             name="full" if full else f"low {100 * size:.3g} %",
-            view=identity if full else LowFrequencyCrop(size),
+            view=identity if full else self._smaller(size),
             image_size=None if full else size,
             scale_batch=self.scale_batch,
             augment_strength=self._strength(number),
         )
+
+    def _smaller(self, size: float) -> View:
+        return LowFrequencyCrop(size) if self.downsampling == "low_pass" else Resize(size, "bilinear")
 
     def _strength(self, number: int) -> float | None:
         if self.augment_strength is None:

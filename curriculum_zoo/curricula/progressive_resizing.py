@@ -6,11 +6,13 @@ first half at it, last fifth at full size, sides in multiples of 4 px). Composer
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ..configuration import setting
-from .stage import Curriculum, Stage
-from .views import Interpolation, Resize
+from ..views import Interpolation, Resize
+from .curriculum import Curriculum
+from .stage import Stage
 
 __all__ = ["ProgressiveResizing"]
 
@@ -22,10 +24,14 @@ class ProgressiveResizing(Curriculum):
     Attributes:
         initial: the side at first, as a share of the full one.
         delay: the share of the training that stays at the initial side.
-        final: the share of the training, at its end, that has the full side.
+        final: the share of the training, at its end, that has the full side; with 0 the last
+            epoch alone.
         size_multiple: sides are the nearest multiples of this many pixels.
         interpolation: how images are made smaller; Composer's is bilinear without antialiasing.
-        scale_batch: whether batch size and learning rate grow with the pixels saved (`Stage.batch_scale`).
+        scale_batch: whether batch size and learning rate grow with the pixels saved (`Stage.scaled_batch`).
+
+    Raises:
+        CurriculumError: more delay and final part than there is training, or fewer epochs than a final part takes.
     """
 
     initial: float = setting(0.5, above=0, high=1)
@@ -36,12 +42,15 @@ class ProgressiveResizing(Curriculum):
     scale_batch: bool = False
 
     def check(self) -> None:
-        """Check that delay and final part fit into the training."""
+        """Check that delay and final part fit into the training, and that the final part gets an epoch."""
         if self.delay + self.final > 1 + 1e-9:
             self.fail("final", f"and delay must be at most 1 together, got {self.delay:g} + {self.final:g}")
+        if self.final > 0:
+            needed = math.ceil(1 / self.final - 1e-9)
+            self.require_epochs(needed, f"the last {self.final:.0%} see full images, which takes one or more")
 
     def _stage(self, epoch: int) -> Stage:
-        share = self._share(epoch / self.epochs)
+        share = 1.0 if epoch == self.epochs - 1 else self._share(epoch / self.epochs)
         if share >= 1:
             return Stage(name="full")
         return Stage(

@@ -7,14 +7,17 @@ section 3, table 3 (the variants) and appendix A (the draw, and learning-rate dr
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
+from ..citation import Paper
 from ..configuration import setting
 from ..seeding import derive_seed
-from .stage import Curriculum, Stage
-from .views import Interpolation, ReducedShare, Resize, pixels
+from ..views import Interpolation, ReducedShare, Resize, pixels
+from .curriculum import Curriculum
+from .stage import Stage
 
 __all__ = ["TRD"]
 
@@ -39,23 +42,36 @@ class TRD(Curriculum):
         variant: the paper's table 3. ``"random"``, the method itself; ``"regular"``, the same share at even steps,
             every even epoch for one half; ``"three"``, reduced epochs draw between the resolution and the middle
             between it and the full one; ``"mixed"``, reduced epochs draw anything from the resolution up to the full
-            one; ``"batch"``, each batch of every epoch has that share of its images reduced, and brought back to the
-            full side so that it stays one tensor (the paper does not say how; this costs as much as the baseline).
+            one; ``"batch"``, in every epoch each image is reduced with that probability, and brought back to the full
+            side so that a batch stays one tensor (the paper does not say how; this costs as much as the baseline). The
+            paper reduces that share of each batch; see `ReducedShare` for why this draws for each image.
         interpolation: how images are made smaller. The paper does not say; bilinear with antialiasing.
         drops: first epochs with a lower learning rate, under a step schedule: the two epochs before and the two from
             there on stay at full resolution. None takes them from the recipe's scheduler.
-        scale_batch: whether batch size and learning rate grow with the pixels saved (`Stage.batch_scale`).
+        final: last epochs that stay at full resolution. 0, as in the paper, may end on reduced images, to which
+            BatchNorm's statistics then fit better than to full ones (`Curriculum.warnings` says so).
+        scale_batch: whether batch size and learning rate grow with the pixels saved (`Stage.scaled_batch`).
     """
+
+    paper = Paper(
+        "trd", "Temporally Resolution Decrement: Utilizing the Shape Consistency for Higher Computational Efficiency"
+    )
+    ablations: ClassVar[Mapping[str, Mapping[str, Any] | str]] = {
+        "regular": {"variant": "regular"},
+        "batch": {"variant": "batch"},
+    }
 
     resolution: int | float | None = None
     participation: float = setting(0.5, low=0, high=1)
     variant: Literal["random", "regular", "three", "mixed", "batch"] = "random"
     interpolation: Interpolation = "bilinear"
     drops: tuple[int, ...] | None = None
+    final: int = setting(0, low=0)
     scale_batch: bool = False
 
     def check(self) -> None:
-        """Check the resolution, and that the variant can do with it."""
+        """Check the resolution, that the variant can do with it, and that the last epochs are there."""
+        self.require_epochs(self.final, f"final takes {self.final}")
         if isinstance(self.resolution, int) and self.resolution < 1:
             self.fail("resolution", f"must be at least 1 px, got {self.resolution}")
         if isinstance(self.resolution, float) and not 0 < self.resolution < 1:
@@ -69,7 +85,7 @@ class TRD(Curriculum):
             )
 
     def reduced(self, epoch: int) -> bool:
-        """Whether an epoch is at a reduced resolution; always False for the batch-wise variant."""
+        """Return whether an epoch is at a reduced resolution; always False for the batch-wise variant."""
         if self.variant == "batch" or self.protected(epoch):
             return False
         if self.variant == "regular":
@@ -78,11 +94,12 @@ class TRD(Curriculum):
         return self._draw(epoch, PARTICIPATION) < self.participation
 
     def protected(self, epoch: int) -> bool:
-        """Whether an epoch keeps the full resolution because the learning rate drops nearby."""
-        return any(drop - NEIGHBOURHOOD <= epoch < drop + NEIGHBOURHOOD for drop in self.drops or ())
+        """Return whether an epoch keeps the full resolution: one of the last, or near a drop of the learning rate."""
+        near = (drop - NEIGHBOURHOOD <= epoch < drop + NEIGHBOURHOOD for drop in self.drops or ())
+        return epoch >= self.epochs - self.final or any(near)
 
     def expected_cost(self, image_size: int) -> float:
-        """What `relative_cost` is on average over all seeds.
+        """Return the mean of `relative_cost` over all seeds.
 
         Without drops (1 − p) + p·(r′/r)² for the method itself, which times the FLOPs of one image at full resolution
         is the paper's mFLOPs.
@@ -96,7 +113,7 @@ class TRD(Curriculum):
         return 1 - self.participation * reducible * (1 - self._reduced_cost(image_size))
 
     def with_learning_rate_drops(self, drops: tuple[int, ...]) -> Curriculum:
-        """Keep the full resolution round these drops, unless the user stated others."""
+        """Keep the full resolution around these drops, unless the user stated others."""
         return replace(self, drops=drops) if self.drops is None else self
 
     @property
@@ -105,7 +122,7 @@ class TRD(Curriculum):
 
     def _stage(self, epoch: int) -> Stage:
         if self.variant == "batch" and not self.protected(epoch):
-            part = ReducedShare(self.participation, self._side, self.interpolation)
+            part = ReducedShare(self.participation, self._side, self.interpolation, key=(self.seed, epoch))
             return Stage(name="mixed batches", view=part)
         if not self.reduced(epoch):
             return Stage(name="full")

@@ -7,8 +7,8 @@ from typing import Literal, overload
 
 from ..errors import CurriculumZooError, DataError
 from ..registry import DATASETS
-from .image_set import ImageSet
-from .photos import PhotoSet
+from .sets.image_set import ImageSet
+from .sets.photos import PhotoSet
 
 __all__ = ["open_dataset"]
 
@@ -52,7 +52,7 @@ def open_dataset(
     resident: bool | None = True,
     on_bad_image: Literal["raise", "skip"] = "raise",
 ) -> ImageSet | PhotoSet:
-    """Open a data set.
+    """Open the data set of a name, or of a file or folder.
 
     Args:
         spec: a name that `list_datasets` gives, with an argument after a colon where it takes one: ``"cifar10"``,
@@ -62,11 +62,12 @@ def open_dataset(
         image_size: side in pixels to resize to (short side, antialiased, then the centre square); as the set has it
             where None.
         channels: 1 or 3, to turn RGB into gray or gray into RGB; as the set has it where None.
-        seed: cuts a test part off a set that has none of its own.
-        resident: whether image files are decoded into memory now, each as its centre square. False leaves them where
-            they are; None does so where they would take more than `photo_options.RESIDENT_BYTES`. Sets that are no
-            files are always in memory.
-        on_bad_image: of images that are decoded now: ``raise``, or ``skip`` to leave out what cannot be read.
+        seed: cuts a test part off a set that has none of its own. Pass a recipe's ``data_seed``, not its ``seed``: runs
+            from other initial weights are then tested on the same images, and none was trained on them.
+        resident: whether image files are decoded into memory at once, each as its centre square. False leaves them
+            where they are; None does so where they would take more than `photo_options.RESIDENT_BYTES`. Sets that
+            are no files are always in memory.
+        on_bad_image: of images that are decoded at once: ``raise``, or ``skip`` to leave out what cannot be read.
 
     Raises:
         UnknownNameError: no data set of that name.
@@ -99,6 +100,5 @@ def open_dataset(
             raise
         raise entry.error(f"fails: {type(error).__name__}: {error}") from error
     opened = opened.converted(image_size=image_size, channels=channels)
-    if isinstance(opened, ImageSet) or not (opened.fits_memory() if resident is None else resident):
-        return opened
-    return opened.resident(on_bad_image=on_bad_image)
+    wanted = opened.fits_memory() if resident is None else resident
+    return opened.resident(on_bad_image=on_bad_image) if wanted else opened

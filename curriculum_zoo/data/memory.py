@@ -13,7 +13,7 @@ CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
 def available_memory() -> int | None:
-    """Bytes of main memory that this process may still take; None where the system does not tell.
+    """Return how many bytes of main memory this process may still take; None where that cannot be known.
 
     On Linux what the kernel calls available, or what the control group has left where that is less, as in containers
     and batch jobs. Elsewhere the physical memory.
@@ -57,14 +57,27 @@ def _machine() -> int | None:
 
 
 def _control_group() -> int | None:
-    """What the memory limit of a control group leaves, version 2 or 1."""
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    """What the memory limit of a control group leaves, version 2 or 1.
+
+    Usage counts the page cache, which fills up with every file that is read and which the kernel takes back where
+    memory is wanted. What of it was not used lately is free, as Kubernetes and Docker reckon it too.
+    """
+    for folder, limit, used, cache in (
+        (CONTROL_GROUP, "memory.max", "memory.current", "inactive_file"),
+        (CONTROL_GROUP / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     ):
         try:
-            left = int((CONTROL_GROUP / limit).read_text()) - int((CONTROL_GROUP / used).read_text())
+            left = int((folder / limit).read_text()) - int((folder / used).read_text())
         except (OSError, ValueError):  # no such file, or the word "max"
             continue
-        return max(0, left)
+        return max(0, left + _statistic(folder / "memory.stat", cache))
     return None
+
+
+def _statistic(path: Path, name: str) -> int:
+    """A number in a control group's statistics; 0 where it is not there."""
+    try:
+        fields = dict(line.split() for line in path.read_text(encoding="ascii").splitlines())
+        return int(fields.get(name, 0))
+    except (OSError, ValueError):
+        return 0

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+
+from ..compat import batch_norms
 
 __all__ = ["calibrate_batchnorm"]
 
@@ -25,7 +27,9 @@ def calibrate_batchnorm(model: nn.Module, batches: Iterable[Tensor]) -> nn.Modul
     Returns:
         The network.
     """
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    norms: list[Any] = [
+        module for module in model.modules() if isinstance(module, batch_norms()) and module.track_running_stats
+    ]
     momenta = [norm.momentum for norm in norms]
     was_training = model.training
     # Only BatchNorm is put into training mode: dropout and stochastic depth must not blur what it measures.

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import statistics
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data import ImageSet, PhotoLoader, PhotoSet, Supply, open_dataset
-from ..data.loader import Loader
-from ..data.photos import Labels
-from ..errors import DataError, ModelError
-from ..models.glimpse_choice import Attend
-from .calibrate import calibrate_batchnorm
-from .metrics import Scores, collect, forward_flops, mean_scores, milliseconds_an_image, score
-from .subject import Subject, load_subject
+from ..errors import DataError
+from ..models.adaptive import Attend
+from ..views.corruptions import SEVERITIES, corrupt, corruption_names
+from ..views.probes import PROBES, probe_names
+from .calibration import Calibration, calibration_of
+from .metrics import Scores, collect, mean_scores, milliseconds_an_image, score
+from .setup import Change, EvaluationSetup, Part, open_evaluation
+from .test_time_views import TestTimeViews, Views, views_of
 from .traversal import Traversal, traversed
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "evaluate", "evaluate_on"]
 
-Part = Literal["test", "validation"]
+Precision = Literal["fp32", "bf16", "fp16"]
+
+_CORRUPTION, _PROBE = 0xC0, 0xC1
+"""What draws are for, so that they are unrelated to other draws from the same seed."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,21 @@ class Evaluation:
 
     Attributes:
         resolution: side of the images, in pixels.
-        flops: FLOPs of one image's forward pass, two for a multiply-add. Of a glimpse pyramid what the regions that
-            it chose took, by `GlimpsePyramid.costs`: the mean over images and repeats.
+        flops: FLOPs of one image's forward pass, two for a multiply-add. Of an adaptive network what its choices took,
+            by its own `multiply_adds`: the mean over images and repeats.
         scores: what the network achieved, each figure the mean over the repeats.
         classes: names of the classes.
         part: which images: ``test``, or the training images held out as ``validation``.
         repeats: how many evaluations the figures are the mean of.
         top1_std: standard deviation of top-1 accuracy between single evaluations; None for one.
-        levels: processing levels that a glimpse pyramid went through at most; None for other networks.
-        locations: locations that a glimpse pyramid attended, mean over images and repeats; None for other networks.
+        levels: processing levels that an adaptive network went through at most; None for other networks.
+        locations: locations that an adaptive network attended, mean over images and repeats; None for other networks.
         milliseconds: wall-clock milliseconds of the forward pass an image, median over batches; None where not timed.
         timed_on: what the time was taken on, with batch size and threads; None where not timed.
+        corruption: name of the corruption that the images went through; None for clean images.
+        severity: its severity, 1 to 5.
+        probe: name of the probe that the images went through; None for images that went through none.
+        calibration: how far confidence can be relied on, over the predictions of all repeats; None where not asked for.
     """
 
     resolution: int
@@ -61,12 +65,17 @@ class Evaluation:
     locations: float | None = None
     milliseconds: float | None = None
     timed_on: str | None = None
+    corruption: str | None = None
+    severity: int | None = None
+    probe: str | None = None
+    calibration: Calibration | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return it as JSON values, with accuracy per class keyed by the class's name."""
         scores = self.scores.to_dict()
         scores["per_class"] = dict(zip(self.classes, scores["per_class"], strict=True))
         own = {name: value for name, value in vars(self).items() if name not in ("scores", "classes")}
+        own["calibration"] = self.calibration.to_dict() if self.calibration else None
         return {**own, **scores}
 
 
@@ -79,11 +88,16 @@ def evaluate(
     part: Part = "test",
     resolutions: Sequence[int] = (),
     levels: Sequence[int] = (),
+    corruptions: Sequence[str] = (),
+    severities: Sequence[int] = SEVERITIES,
+    probes: Sequence[str] = (),
+    calibration: bool = False,
     attend: Attend | None = None,
     which: Literal["best", "last"] = "best",
     batch_size: int = 256,
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+    precision: Precision = "fp32",
     calibrate: int = 0,
+    views: Views = "single",
     repeats: int = 1,
     seed: int = 0,
     timing: bool = False,
@@ -92,10 +106,9 @@ def evaluate(
 ) -> list[Evaluation]:
     """Evaluate a trained network on a data set's test images, or on those that its training held out.
 
-    What is drawn at random, by a network that chooses at random where to look or by data that is placed anew at each
-    load, is a function of `seed` and the number of the repeat: the same call gives the same figures, whatever ran
-    before it. The draws of a network are made batch by batch, so they also depend on `batch_size` and on the kind of
-    device.
+    What is drawn at random, by a network that chooses where to look or by data that is placed at each load, is a
+    function of `seed` and the number of the repeat: the same call gives the same figures, whatever ran before it. The
+    draws of a network are made batch by batch, so they also depend on `batch_size` and on the kind of device.
 
     Args:
         target: a run's folder, a folder of weights, or the name of a model that has trained weights.
@@ -106,14 +119,25 @@ def evaluate(
         resolutions: sides in pixels that the images are resized to (bilinear, antialiased), from the size that the
             network was trained for; that size alone where empty. Photographs that are not kept in memory are read at
             each of them.
-        levels: processing levels after which a glimpse pyramid stops; as many as the image allows where empty.
-        attend: how a glimpse pyramid chooses: ``sample``, ``threshold``, ``top_k`` or a function, as its `glimpse`
+        levels: processing levels after which an adaptive network stops; as many as the image allows where empty.
+        corruptions: names of corruptions, or of their families ``noise``, ``blur``, ``weather`` and ``digital``, that
+            the images go through at the size that they have, before they are resized; see `views.corruptions`. Each is
+            evaluated at each severity, after the clean images. What is drawn for an image depends on `seed`, its
+            number and the repeat alone. None where empty.
+        severities: severities of the corruptions, 1 to 5.
+        probes: names of probes of shape and texture, or ``all``, that the images go through likewise, after the
+            corruptions; see `views.probes`. None where empty.
+        calibration: whether to give reliability bins and accuracy against coverage.
+        attend: how an adaptive network chooses: ``sample``, ``threshold``, ``top_k`` or a function, as its `glimpse`
             takes it; its own way where None.
         which: which of a run's weights.
         batch_size: images at a time.
         precision: of the forward pass.
-        calibrate: training batches over which BatchNorm's statistics are taken anew at each resolution, augmented as
+        calibrate: training batches over which BatchNorm's statistics are re-estimated at each resolution, augmented as
             in training; 0 for none.
+        views: of each image, over which logits are averaged: ``"single"`` for the image alone, ``"flip"`` with its
+            mirror image, ``"flip_shift"`` with shifts by a pixel as well; see `TestTimeViews`. FLOPs and times are
+            those of all views.
         repeats: how many evaluations to take the mean of.
         seed: decides what is drawn at random.
         timing: whether to measure the time of the forward pass as well.
@@ -121,97 +145,112 @@ def evaluate(
         workers: processes that read photographs; one a processor where None.
 
     Returns:
-        One evaluation for each resolution, and at each for each number of levels, in the given orders.
+        One evaluation for each resolution, at each for each number of levels, and for each of those the clean images
+        first, then each corruption at each severity, then each probe, in the given orders.
 
     Raises:
         DataError: the data set does not go with the network, or no validation images are known of.
-        ModelError: a resolution is below what the network can take, or it has no processing levels.
+        ModelError: a resolution is below what the network can take, it has no processing levels, or it has some and
+            is to see several views, or there are no such views.
+        UnknownNameError: there is no such corruption or probe.
     """
     if repeats < 1:
         raise DataError(f"repeats must be at least 1, got {repeats}.")
-    if part not in get_args(Part):
-        raise DataError(f"part must be 'test' or 'validation', got {part!r}.")
-    subject = load_subject(target, which=which, device=device)
-    images = open_dataset(
-        data,
-        root=data_root,
-        download=download,
-        image_size=subject.input_size[1],
-        channels=subject.input_size[0],
-        seed=subject.recipe.get("seed", 0),
-        resident=subject.photos.resident if subject.saw_squares else False,
-        on_bad_image=subject.photos.on_bad_image,
-    )
-    _check_classes(subject, images)
+    opening: dict[str, Any] = {"data_root": data_root, "download": download, "device": device, "workers": workers}
+    opening |= {"part": part, "which": which, "batch_size": batch_size, "seed": seed, "training": bool(calibrate)}
+    changes = _changes(corruptions, severities, probes)
+    with open_evaluation(target, data, **opening) as setup:
+        measure = _Measurement(setup, precision, repeats, calibration)
+        return _measured(measure, changes, resolutions, levels, attend, views, calibrate, timing)
+
+
+def evaluate_on(
+    setup: EvaluationSetup,
+    *,
+    resolutions: Sequence[int] = (),
+    corruptions: Sequence[str] = (),
+    severities: Sequence[int] = SEVERITIES,
+    probes: Sequence[str] = (),
+    calibration: bool = False,
+    precision: Precision = "fp32",
+) -> list[Evaluation]:
+    """Evaluate a network that is open with its data already; see `evaluate` for arguments, result and errors."""
+    measure = _Measurement(setup, precision, 1, calibration)
+    return _measured(measure, _changes(corruptions, severities, probes), resolutions)
+
+
+def _measured(
+    measure: _Measurement,
+    changes: Sequence[tuple[dict[str, Any], Change]],
+    resolutions: Sequence[int],
+    levels: Sequence[int] = (),
+    attend: Attend | None = None,
+    views: Views = "single",
+    calibrate: int = 0,
+    timing: bool = False,
+) -> list[Evaluation]:
+    setup, times = measure.setup, views_of(measure.setup.trained, views)
     evaluations = []
-    with contextlib.closing(_supply(subject, images, bool(calibrate), workers)) as supply:
-        bench = _Bench(subject, supply, part, batch_size, precision, repeats, seed)
-        for resolution in resolutions or (subject.input_size[1],):
-            flops = bench.flops(resolution)
-            if calibrate:
-                bench.calibrate(resolution, calibrate)
-            for stop in levels or (None,):
-                network = traversed(subject, stop, attend)
-                evaluation = bench.evaluation(network, resolution, flops)
-                evaluations.append(bench.timed(evaluation, network) if timing else evaluation)
+    for resolution in resolutions or (setup.side,):
+        flops = times * setup.flops(resolution)
+        if calibrate:
+            setup.calibrate(resolution, calibrate)
+        for stop in levels or (None,):
+            trained = setup.trained
+            network = traversed(trained, stop, attend) if times == 1 else TestTimeViews(trained.model, views)
+            evaluation = measure.of(network, resolution, flops)
+            evaluations.append(measure.timed(evaluation, network) if timing else evaluation)
+            for names, change in changes:
+                changed = measure.of(network, resolution, flops, change)
+                evaluations.append(dataclasses.replace(changed, **names))
     return evaluations
 
 
-def _supply(subject: Subject, images: ImageSet | PhotoSet, training: bool, workers: int | None) -> Supply:
-    """Batches of images as the network's training had them, as far as that means anything to these images."""
-    in_memory = isinstance(images, ImageSet)
-    return Supply(
-        images,
-        augmentation=subject.augmentation if in_memory else None,
-        photos=None if in_memory else subject.photos,
-        interpolation=subject.interpolation,
-        crop_pct=subject.crop_pct,
-        device=subject.device,
-        workers=workers,
-        training=training,
-    )
+def _changes(
+    corruptions: Sequence[str], severities: Sequence[int], probes: Sequence[str]
+) -> list[tuple[dict[str, Any], Change]]:
+    """What images go through, each with the fields of an evaluation that name it."""
+    for severity in severities:
+        if severity not in SEVERITIES:
+            raise DataError(f"severities must be whole numbers from 1 to 5, got {severity!r}.")
+    changes: list[tuple[dict[str, Any], Change]] = []
+    for kind, severity in itertools.product(corruption_names(corruptions) if corruptions else (), severities):
+        changes.append(({"corruption": kind, "severity": severity}, _corruption(kind, severity)))
+    for name in probe_names(probes) if probes else ():
+        changes.append(({"probe": name}, Change(PROBES[name].reduce, _PROBE)))
+    return changes
+
+
+def _corruption(kind: str, severity: int) -> Change:
+    def apply(images: Tensor, seeds: Tensor) -> Tensor:
+        return corrupt(images, kind, severity, seeds)
+
+    return Change(apply, _CORRUPTION)
 
 
 @dataclass(frozen=True)
-class _Bench:
-    """What all evaluations of one call share."""
+class _Measurement:
+    """How each evaluation of one call is taken."""
 
-    subject: Subject
-    supply: Supply
-    part: Part
-    batch_size: int
+    setup: EvaluationSetup
     precision: str
     repeats: int
-    seed: int
-    _loaders: dict[str, Loader] = field(default_factory=dict, repr=False)
+    calibration: bool
 
-    def flops(self, resolution: int) -> int:
-        """FLOPs of one image; refuses a resolution that the network cannot take."""
-        zeros = torch.zeros(1, self.subject.input_size[0], resolution, resolution, device=self.subject.device)
-        try:
-            return forward_flops(self.subject.model, zeros)
-        except (RuntimeError, ValueError) as error:
-            raise ModelError(
-                f"{self.subject.name} cannot take images of {resolution} px ({str(error).splitlines()[0]}). Leave "
-                "that resolution out."
-            ) from error
-
-    def calibrate(self, resolution: int, count: int) -> None:
-        """Take BatchNorm's statistics at a resolution from some training batches."""
-        training = (images for images, _ in self._batches("train", resolution, 0))
-        calibrate_batchnorm(self.subject.model, itertools.islice(training, count))
-
-    def evaluation(self, network: nn.Module, resolution: int, flops: int) -> Evaluation:
+    def of(self, network: nn.Module, resolution: int, flops: int, change: Change | None = None) -> Evaluation:
         """Evaluate at one resolution, at which an image takes so many FLOPs where they do not depend on the image."""
-        runs = [self._run(network, resolution, repeat) for repeat in range(self.repeats)]
+        setup = self.setup
+        answers = [self._answers(network, resolution, repeat, change) for repeat in range(self.repeats)]
+        runs = [score(*answer) for answer in answers]
         evaluation = Evaluation(
             resolution=resolution,
             flops=flops,
             scores=mean_scores(runs),
-            classes=self.supply.images.classes,
-            part=self.part,
+            classes=setup.supply.images.classes,
+            part=setup.part,
             repeats=self.repeats,
             top1_std=statistics.stdev(scores.top1 for scores in runs) if self.repeats > 1 else None,
+            calibration=_calibration(answers) if self.calibration else None,
         )
         if not isinstance(network, Traversal):
             return evaluation
@@ -219,70 +258,33 @@ class _Bench:
         flops, levels = round(2 * multiply_adds), network.levels_at(resolution)
         return dataclasses.replace(evaluation, flops=flops, levels=levels, locations=locations)
 
-    def _run(self, network: nn.Module, resolution: int, repeat: int) -> Scores:
-        batches = self._batches(self.part, resolution, repeat)
-        device, precision = self.subject.device, self.precision
-        return score(*collect(network, batches, device=device, precision=precision, seed=self.seed, repeat=repeat))
+    def _answers(
+        self, network: nn.Module, resolution: int, repeat: int, change: Change | None
+    ) -> tuple[Tensor, Tensor]:
+        setup = self.setup
+        batches = setup.batches(resolution, repeat, change)
+        device = setup.trained.device
+        return collect(network, batches, device=device, precision=self.precision, seed=setup.seed, repeat=repeat)
 
     def timed(self, evaluation: Evaluation, network: nn.Module) -> Evaluation:
-        """The evaluation with the time that a forward pass takes."""
-        device = self.subject.device
-        batches = self._batches(self.part, evaluation.resolution, 0)
+        """Return the evaluation with the time that a forward pass takes."""
+        device = self.setup.trained.device
+        batches = self.setup.batches(evaluation.resolution)
         return dataclasses.replace(
             evaluation,
             milliseconds=milliseconds_an_image(network, batches, device=device, precision=self.precision),
-            timed_on=f"{_hardware(device)}, batches of {self.batch_size}",
+            timed_on=f"{_hardware(device)}, batches of {self.setup.batch_size}",
         )
 
-    def _batches(self, part: str, resolution: int, repeat: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images as the network takes them, with labels; drawn anew for each repeat where the data set draws them."""
-        if part not in self._loaders:
-            self._loaders[part] = self.supply.loader(
-                self._part(part), training=part == "train", batch_size=self.batch_size, seed=self.seed
-            )
-        loader = self._loaders[part]
-        if isinstance(loader, PhotoLoader):
-            loader = loader.with_pixels(resolution)
-        for images, labels in loader.batches(repeat):
-            yield self.subject.normalize(_resized(images, resolution)), labels
 
-    def _part(self, part: str) -> Labels | Literal["test"]:
-        """Which training images, or the test images."""
-        images, held_out_part = self.supply.images, self.subject.recipe.get("validation", 0)
-        if part == "test":
-            return "test"
-        if not held_out_part:
-            if part == "train":
-                return np.arange(len(images.train_labels))
-            raise DataError(
-                f"Nothing is known of images that the training of {self.subject.name} held out for validation. "
-                "Evaluate on test images."
-            )
-        training, held_out = images.split(held_out_part, seed=self.subject.recipe.get("seed", 0))
-        return training if part == "train" else held_out
+def _calibration(answers: Sequence[tuple[Tensor, Tensor]]) -> Calibration:
+    """Calibration over the predictions of all repeats."""
+    logits, labels = (torch.cat(parts) for parts in zip(*answers, strict=True))
+    confidence, predicted = logits.double().softmax(1).max(1)
+    return calibration_of(confidence, predicted == labels)
 
 
 def _hardware(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type}, {torch.get_num_threads()} thread(s)"
-
-
-def _resized(images: Tensor, side: int) -> Tensor:
-    if images.shape[-2:] == (side, side):
-        return images
-    return F.interpolate(images, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
-
-
-def _check_classes(subject: Subject, images: ImageSet | PhotoSet) -> None:
-    if subject.num_classes != images.num_classes:
-        raise DataError(
-            f"{subject.name} tells {subject.num_classes} classes apart, {images.name} has {images.num_classes}. "
-            "Evaluate on the data set that it was trained for."
-        )
-    if subject.classes and subject.classes != images.classes:
-        first, other = next(pair for pair in zip(subject.classes, images.classes, strict=True) if pair[0] != pair[1])
-        raise DataError(
-            f"{subject.name} and {images.name} name their classes differently ('{first}' against '{other}'), so their "
-            "numbers may not mean the same. Rename the data set's classes where they do."
-        )

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..seeding import derive_seed
+from .calibration import expected_error, reliability_bins
 
 __all__ = ["Scores", "collect", "forward_flops", "mean_scores", "milliseconds_an_image", "score", "seeded"]
 
-CALIBRATION_BINS = 15
 TIMED_BATCHES = 20
 
 
@@ -44,7 +44,7 @@ class Scores:
     per_class: tuple[float | None, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Return it as JSON values."""
         return asdict(self)
 
 
@@ -84,7 +84,7 @@ def collect(
 def milliseconds_an_image(
     model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, device: torch.device, precision: str = "fp32"
 ) -> float:
-    """Wall-clock milliseconds of the forward pass, an image: the median over up to 20 batches, after one to warm up.
+    """Return wall-clock milliseconds of the forward pass per image: the median over up to 20 batches, after a warm-up.
 
     Args:
         model: the network; its training mode is restored.
@@ -107,7 +107,7 @@ def milliseconds_an_image(
 
 @contextlib.contextmanager
 def seeded(device: torch.device, seed: int) -> Iterator[None]:
-    """Torch's global generators seeded anew, and as they were before on leaving.
+    """Seed torch's global generators, and put them back as they were on leaving.
 
     Args:
         device: whose generator, beside the CPU's.
@@ -141,7 +141,7 @@ def _wait_for(device: torch.device) -> None:
 
 
 def score(logits: Tensor, labels: Tensor) -> Scores:
-    """Scores of predictions.
+    """Return accuracy, loss and calibration of predictions.
 
     Args:
         logits: [N, classes], N at least 1.
@@ -161,7 +161,7 @@ def score(logits: Tensor, labels: Tensor) -> Scores:
         top1=right.mean().item(),
         top5=top5,
         loss=F.cross_entropy(logits.double(), labels).item(),
-        calibration_error=_calibration_error(confidence, right),
+        calibration_error=expected_error(reliability_bins(confidence, right)),
         per_class=tuple(
             hits.item() / count.item() if count else None for hits, count in zip(right_by_class, counts, strict=True)
         ),
@@ -169,7 +169,7 @@ def score(logits: Tensor, labels: Tensor) -> Scores:
 
 
 def mean_scores(repeats: Sequence[Scores]) -> Scores:
-    """The mean of each figure over several evaluations on the same labels.
+    """Return the mean of each figure over several evaluations on the same labels.
 
     Args:
         repeats: at least one.
@@ -191,7 +191,7 @@ def mean_scores(repeats: Sequence[Scores]) -> Scores:
 
 
 def forward_flops(model: nn.Module, images: Tensor) -> int:
-    """FLOPs of one image's forward pass in eval mode, counted from the network that runs.
+    """Return the FLOPs of one image's forward pass in eval mode, counted from the network that runs.
 
     Args:
         model: the network; its training mode is restored.
@@ -203,10 +203,3 @@ def forward_flops(model: nn.Module, images: Tensor) -> int:
         model(images)
     model.train(was_training)
     return int(counter.get_total_flops()) // len(images)
-
-
-def _calibration_error(confidence: Tensor, right: Tensor) -> float:
-    """Mean gap between confidence and accuracy, weighted by how many predictions fall into each bin (low, high]."""
-    bins = (confidence * CALIBRATION_BINS).ceil().long().clamp(1, CALIBRATION_BINS) - 1
-    gaps = torch.bincount(bins, weights=confidence - right, minlength=CALIBRATION_BINS)
-    return gaps.abs().sum().item() / len(right)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,17 +10,18 @@ from typing import Literal
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from ..data.folder import image_files
-from ..data.geometry import convert_channels
-from ..data.image_file import ImageReader, Pixels, read_bytes, read_image
-from ..data.transforms import eval_transform
+from ..data.decoding.geometry import convert_channels
+from ..data.decoding.image_file import ImageReader, Pixels, read_bytes, read_image
+from ..data.decoding.transforms import eval_transform
+from ..data.sets.folder import image_files
 from ..errors import DataError, ModelError
-from ..models.glimpse_pyramid import GlimpsePyramid
+from ..models.adaptive import AdaptiveNetwork
 from ..seeding import derive_seed
 from .metrics import seeded
-from .subject import Subject, load_subject
+from .trained_network import TrainedNetwork, load_trained_network
 
 __all__ = ["Prediction", "find_files", "predict", "read_pixels"]
 
@@ -50,59 +52,73 @@ def predict(
 ) -> list[Prediction]:
     """Classify image files.
 
-    A glimpse pyramid that draws at random where to look draws the same for an image whatever other images there are.
+    A network that draws at random where to look draws the same for an image whatever other images there are.
 
     Args:
         target: a run's folder, a folder of weights, or the name of a model that has trained weights.
         images: files, and folders whose image files are taken in order of their names, subfolders too.
-        top: how many classes to tell.
+        top: how many classes to name.
         which: which of a run's weights.
         seed: decides what is drawn at random.
         device: ``cpu``, ``cuda``, …; the best there is where None.
 
     Returns:
-        One prediction an image, in the given order.
+        One prediction per image, in the given order.
 
     Raises:
         DataError: a file or folder is missing, or an image cannot be read.
     """
     if top < 1:
-        raise ModelError(f"At least one class must be told, got top={top}.")
+        raise ModelError(f"At least one class must be named, got top={top}.")
     files = list(find_files(images))
-    subject = load_subject(target, which=which, device=device)
-    names = subject.class_names
+    trained = load_trained_network(target, which=which, device=device)
+    names = trained.class_names
     predictions = []
-    step = 1 if isinstance(subject.model, GlimpsePyramid) else BATCH
+    step = 1 if isinstance(trained.model, AdaptiveNetwork) else BATCH
     for start in range(0, len(files), step):
         some = files[start : start + step]
-        batch = subject.normalize(read_pixels(some, subject))
-        with torch.inference_mode(), seeded(subject.device, derive_seed(seed)):
-            probabilities = subject.model(batch).float().softmax(1).cpu()
+        batch = trained.normalize(read_pixels(some, trained))
+        with torch.inference_mode(), seeded(trained.device, derive_seed(seed)):
+            probabilities = trained.model(batch).float().softmax(1).cpu()
         best = probabilities.topk(min(top, len(names)), dim=1)
         for file, values, indices in zip(some, best.values.tolist(), best.indices.tolist(), strict=True):
-            told = tuple((names[index], value) for index, value in zip(indices, values, strict=True))
-            predictions.append(Prediction(file, told))
+            ranked = tuple((names[index], value) for index, value in zip(indices, values, strict=True))
+            predictions.append(Prediction(file, ranked))
     return predictions
 
 
-def read_pixels(files: Sequence[Path], subject: Subject) -> Tensor:
+def read_pixels(files: Sequence[Path], trained: TrainedNetwork) -> Tensor:
     """Image files as a batch [N, C, H, W] in [0, 1], at the network's own size and on its device.
 
     Raises:
         DataError: a file cannot be read.
     """
-    pixels = np.stack([_read(file, subject) for file in files])
-    return torch.from_numpy(pixels).to(subject.device).permute(0, 3, 1, 2).float().div(255)
+    pixels = np.stack([_read(file, trained) for file in files])
+    return torch.from_numpy(pixels).to(trained.device).permute(0, 3, 1, 2).float().div(255)
 
 
-def _read(file: Path, subject: Subject) -> Pixels:
+def _read(file: Path, trained: TrainedNetwork) -> Pixels:
     """An image as the network's evaluation sees it, uint8 [H, W, C]."""
-    channels, size, _ = subject.input_size
-    if (subject.interpolation, subject.crop_pct, subject.photos.eval_pipeline) == ("bilinear", 1.0, None):
+    channels, size, width = trained.input_size
+    if size != width:
+        return _read_oblong(file, trained)
+    if (trained.interpolation, trained.crop_pct, trained.photos.eval_pipeline) == ("bilinear", 1.0, None):
         return read_image(file, image_size=size, channels=channels)
-    transform = eval_transform(subject.photos.filled(subject.interpolation, subject.crop_pct), size)
+    transform = eval_transform(trained.photos.filled(trained.interpolation, trained.crop_pct), size)
     pixels = transform(ImageReader(read_bytes(file), str(file)), size, 0)
     return convert_channels(pixels[None], channels)[0]
+
+
+def _read_oblong(file: Path, trained: TrainedNetwork) -> Pixels:
+    """An image for a network that takes no squares, uint8 [H, W, C]."""
+    try:
+        with Image.open(io.BytesIO(read_bytes(file))) as image:
+            seen = trained.preprocess.pixels(image)
+    except (OSError, SyntaxError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise DataError(f"{file}: {error}") from error
+        raise DataError(f"{file} is not an image, or damaged: {error}. Replace or delete it.") from error
+    return np.asarray(seen.mul(255).round().byte().permute(1, 2, 0))
 
 
 def find_files(images: Sequence[str | Path]) -> Iterator[Path]:
@@ -114,11 +130,12 @@ def find_files(images: Sequence[str | Path]) -> Iterator[Path]:
     for given in map(Path, images):
         if given.is_dir():
             try:
-                found = sorted(image_files(given))
+                found, passed = image_files(given)
             except OSError as error:
                 raise DataError(f"{given} cannot be read: {error.strerror}. Check whether you may read it.") from error
             if not found:
-                raise DataError(f"{given} holds no image files. Name a folder that does.")
+                beside = f", only {passed}" if passed else ""
+                raise DataError(f"{given} holds no image files{beside}. Name a folder that does.")
             yield from found
         elif given.is_file():
             yield given

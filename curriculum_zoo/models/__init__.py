@@ -3,16 +3,14 @@
 Importing this registers every network of ours in timm's registry too, so ``timm.create_model("hiresnet18")`` works.
 """
 
-from ..catalogue import list_models
-from . import cifar_resnet, glimpse_baseline, glimpse_pyramid, hiresnet, simple_cnn
+from . import airbench, cifar_resnet, glimpse, hiresnet, simple_cnn
 from .factory import create_model
 
 __all__ = [
+    "airbench",
     "cifar_resnet",
     "create_model",
-    "glimpse_baseline",
-    "glimpse_pyramid",
+    "glimpse",
     "hiresnet",
-    "list_models",
     "simple_cnn",
 ]

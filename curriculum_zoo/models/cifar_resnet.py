@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from timm.models import generate_default_cfgs, register_model
+from timm.models import register_model
 from timm.models.resnet import BasicBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..citation import cites
+from .hierarchy import OF_HIRESNETS, RESNET
 from .hiresnet import HiResNet, create_hiresnet
+from .timm_networks import default_cfgs_of
 
 __all__ = ["CifarResNet", "OptionABlock", "OptionAShortcut"]
 
@@ -106,78 +109,90 @@ def _cfg(**kwargs: Any) -> dict[str, Any]:
     }
 
 
-default_cfgs = generate_default_cfgs(
+default_cfgs = default_cfgs_of(
     {f"{kind}{depth}_cifar": _cfg() for kind in ("resnet", "hiresnet") for depth in (20, 32, 44, 56, 110)}
     | {f"{kind}18_cifar": _cfg(pool_size=(4, 4)) for kind in ("resnet", "hiresnet")}
 )
 
 
+@cites(RESNET)
 @register_model
 def resnet18_cifar(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """ResNet-18 with a 3×3 stem and no max-pooling: 11,173,962 parameters with 10 classes."""
     return _create18("resnet18_cifar", pretrained, False, **kwargs)
 
 
+@OF_HIRESNETS
 @register_model
 def hiresnet18_cifar(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """HiResNet-18 with a 3×3 stem and no max-pooling, twin of ``resnet18_cifar``."""
     return _create18("hiresnet18_cifar", pretrained, True, **kwargs)
 
 
+@cites(RESNET)
 @register_model
 def resnet20_cifar(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """ResNet-20: 269,722 parameters with 10 classes; He et al. report 91.25 % on CIFAR-10 (table 6)."""
     return _create("resnet20_cifar", pretrained, 3, False, **kwargs)
 
 
+@cites(RESNET)
 @register_model
 def resnet32_cifar(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """ResNet-32; He et al. report 92.49 % on CIFAR-10 (table 6)."""
     return _create("resnet32_cifar", pretrained, 5, False, **kwargs)
 
 
+@cites(RESNET)
 @register_model
 def resnet44_cifar(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """ResNet-44; He et al. report 92.83 % on CIFAR-10 (table 6)."""
     return _create("resnet44_cifar", pretrained, 7, False, **kwargs)
 
 
+@cites(RESNET)
 @register_model
 def resnet56_cifar(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """ResNet-56; He et al. report 93.03 % on CIFAR-10 (table 6)."""
     return _create("resnet56_cifar", pretrained, 9, False, **kwargs)
 
 
+@cites(RESNET)
 @register_model
 def resnet110_cifar(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """ResNet-110; He et al. report 93.57 % on CIFAR-10 (table 6)."""
     return _create("resnet110_cifar", pretrained, 18, False, **kwargs)
 
 
+@OF_HIRESNETS
 @register_model
 def hiresnet20_cifar(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """HiResNet-20, twin of ``resnet20_cifar``."""
     return _create("hiresnet20_cifar", pretrained, 3, True, **kwargs)
 
 
+@OF_HIRESNETS
 @register_model
 def hiresnet32_cifar(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """HiResNet-32, twin of ``resnet32_cifar``."""
     return _create("hiresnet32_cifar", pretrained, 5, True, **kwargs)
 
 
+@OF_HIRESNETS
 @register_model
 def hiresnet44_cifar(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """HiResNet-44, twin of ``resnet44_cifar``."""
     return _create("hiresnet44_cifar", pretrained, 7, True, **kwargs)
 
 
+@OF_HIRESNETS
 @register_model
 def hiresnet56_cifar(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """HiResNet-56, twin of ``resnet56_cifar``."""
     return _create("hiresnet56_cifar", pretrained, 9, True, **kwargs)
 
 
+@OF_HIRESNETS
 @register_model
 def hiresnet110_cifar(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """HiResNet-110, twin of ``resnet110_cifar``."""

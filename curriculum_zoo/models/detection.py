@@ -39,7 +39,7 @@ class FeaturePyramid(nn.Module):
 def feature_pyramid(
     name: str, *, out_indices: tuple[int, ...] = (2, 3, 4), out_channels: int = 256, **kwargs: Any
 ) -> FeaturePyramid:
-    """A backbone for torchvision's detectors from any network of `create_model` that gives features.
+    """Build a backbone for torchvision's detectors from any network of `create_model` that gives features.
 
     RetinaNet on a HiResNet, hierarchical sums included::
 

@@ -28,12 +28,15 @@ def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], *, source: str
     problems = misfits(model, tensors)
     if problems:
         listed = "; ".join(sorted(problems)[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
-        raise WeightsError(f"The weights of {source} do not fit {type(model).__name__}: {listed}.")
+        raise WeightsError(
+            f"The weights of {source} do not fit {type(model).__name__}: {listed}. Get them again, or build the "
+            "network that they are of."
+        )
     model.load_state_dict(dict(tensors))
 
 
 def misfits(model: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
-    """What is wrong with tensors as the whole state of a network, a phrase each."""
+    """Return what is wrong with tensors as the whole state of a network, a phrase per tensor."""
     own = model.state_dict()
     problems = [f"{name} is missing" for name in own.keys() - tensors.keys()]
     problems += [f"{name} is not the network's" for name in tensors.keys() - own.keys()]
@@ -94,7 +97,7 @@ def fit_classifier(model: nn.Module, tensors: dict[str, Tensor]) -> None:
 
 
 def describe_input(model: nn.Module, cfg: Mapping[str, Any], also: tuple[str, ...] = ()) -> None:
-    """Let a network's ``pretrained_cfg`` tell how images were prepared for the weights that it now has.
+    """Record in a network's ``pretrained_cfg`` how images were prepared for the weights that were loaded into it.
 
     Args:
         model: the network.
@@ -107,6 +110,6 @@ def describe_input(model: nn.Module, cfg: Mapping[str, Any], also: tuple[str, ..
 
 
 def layers(model: nn.Module, key: str) -> tuple[str, ...]:
-    """The names of the layers that a network's ``pretrained_cfg`` gives under ``first_conv`` or ``classifier``."""
+    """Return names of layers: what a network's ``pretrained_cfg`` has under ``first_conv`` or ``classifier``."""
     value = (getattr(model, "pretrained_cfg", None) or {}).get(key) or ()
     return (value,) if isinstance(value, str) else tuple(value)

@@ -1,4 +1,4 @@
-"""What makes a ResNet hierarchical: projections from lower levels, and their sum into a higher one."""
+"""What makes a ResNet hierarchical: projections from lower levels, and their sum into a higher one; and its papers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,29 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-__all__ = ["LevelSum", "Projection", "average_pool"]
+from ..citation import Paper, cites
+
+__all__ = ["HIRESNET", "OF_HIRESNETS", "RESNET", "LevelSum", "Projection", "average_pool"]
+
+RESNET = Paper(
+    "resnet",
+    "Deep Residual Learning for Image Recognition",
+    "Kaiming He and Xiangyu Zhang and Shaoqing Ren and Jian Sun",
+    "CVPR",
+    2016,
+)
+HIRESNET = Paper(
+    "hiresnet",
+    "Hierarchical Residuals Exploit Brain-Inspired Compositionality",
+    "Francisco M. López and Jochen Triesch",
+)
+OF_HIRESNETS = cites(
+    HIRESNET,
+    RESNET,
+    idea="A HiResNet is a ResNet with residual connections from every lower level of its hierarchy to every higher "
+    "one.",
+)
+"""Decorator for the builder of a HiResNet, a plugin's too: its papers, and what it is."""
 
 torch.fx.wrap("average_pool")
 
@@ -26,8 +48,10 @@ def average_pool(image: Tensor, copy: Tensor, like: Tensor) -> Tensor:
         like: the tensor whose height and width are wanted.
     """
     height, width = like.shape[-2:]
-    if isinstance(height, torch.SymInt) or isinstance(width, torch.SymInt):
-        # While a program for images of any size is exported, a branch would tie it to the sizes that take it.
+    if torch.onnx.is_in_onnx_export() and torch.jit.is_tracing():
+        return _pool_as_matrices(image, int(height), int(width))
+    if isinstance(height, torch.SymInt) or isinstance(width, torch.SymInt) or torch.jit.is_tracing():
+        # While a program for images of any size is exported or traced, a branch would tie it to sizes that take it.
         return F.adaptive_avg_pool2d(image, (height, width))
     source = copy if _divides(copy, image.shape[-2:]) and _divides(like, copy.shape[-2:]) else image
     if source.shape[-2:] == like.shape[-2:]:
@@ -35,6 +59,15 @@ def average_pool(image: Tensor, copy: Tensor, like: Tensor) -> Tensor:
     if _divides(like, source.shape[-2:]):
         return F.avg_pool2d(source, (source.shape[-2] // height, source.shape[-1] // width))
     return F.adaptive_avg_pool2d(source, (height, width))
+
+
+def _pool_as_matrices(image: Tensor, height: int, width: int) -> Tensor:
+    """Adaptive average pooling for ONNX's exporter by tracing, which has none to sizes that do not divide."""
+    rows, columns = (
+        F.adaptive_avg_pool1d(torch.eye(int(side), dtype=image.dtype, device=image.device), pooled)
+        for side, pooled in zip(image.shape[-2:], (height, width), strict=True)
+    )
+    return rows.T @ image @ columns
 
 
 def _divides(small: Tensor, size: torch.Size) -> bool:

@@ -19,22 +19,23 @@ from typing import Any
 
 import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.models import build_model_with_cfg, checkpoint_seq, generate_default_cfgs, get_pretrained_cfg, register_model
-from timm.models._features import feature_take_indices
+from timm.models import checkpoint_seq, get_pretrained_cfg, register_model
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
 
+from ..compat import take_feature_indices
 from ..errors import ModelError
 from .checks import check_images
-from .hierarchy import LevelSum, Projection
+from .hierarchical_stage import HierarchicalStage, add_sums, rename_sums
+from .hierarchy import HIRESNET, OF_HIRESNETS, LevelSum, Projection
 from .plain_block import plain_block
+from .timm_networks import build_network, default_cfgs_of, load_released
 
 __all__ = ["HiResNet", "create_hiresnet"]
 
 torch.fx.wrap("check_images")
 
-SIDES = ("output", "input", "both")
-SOURCES = ("long", "all")
+SIDES, SOURCES = ("output", "input", "both"), ("long", "all")
 
 
 class HiResNet(ResNet):
@@ -117,13 +118,17 @@ class HiResNet(ResNet):
         nearest = 2 if sources == "long" else 1
         # The stem hands x⁰ on with the channels that its feature has.
         widths = [info["num_chs"] for info in self.feature_info]
-        for level in range(1, len(widths)):
+        for level in range(nearest, len(widths)):
             channels = {source: widths[source] for source in range(level - nearest + 1)}
-            if channels and side != "output":
-                self.add_module(f"input_sum{level}", LevelSum(channels, widths[level - 1], nn.Identity(), **placement))
-            if channels and side != "input":
-                activation = _take_last_activation(self.get_submodule(f"layer{level}")[-1])
-                self.add_module(f"output_sum{level}", LevelSum(channels, widths[level], activation, **placement))
+            stage, sums = self.get_submodule(f"layer{level}"), {}
+            if side != "output":
+                sums["input_sum"] = LevelSum(channels, widths[level - 1], nn.Identity(), **placement)
+            if side != "input":
+                activation = _take_last_activation(stage[-1])
+                sums["output_sum"] = LevelSum(channels, widths[level], activation, **placement)
+            setattr(self, f"layer{level}", add_sums(stage, **sums))
+
+    load_pretrained = load_released
 
     @property
     def depth(self) -> int:
@@ -131,7 +136,7 @@ class HiResNet(ResNet):
         return len(self.feature_info) - 1
 
     def projections(self) -> dict[str, Projection]:
-        """The hierarchical projections by their names: ``output_sum4.from0`` leads from x⁰ into x⁴."""
+        """Return the hierarchical projections keyed by name: ``layer4.1.output_sum.from0`` leads from x⁰ to x⁴."""
         return {name: module for name, module in self.named_modules() if isinstance(module, Projection)}
 
     def fuse(self) -> HiResNet:
@@ -157,21 +162,14 @@ class HiResNet(ResNet):
             projection.init_weights()
 
     def no_weight_decay(self) -> set[str]:
-        """The projections' scales and shifts: they start at zero, and decay would hold the hierarchy there."""
+        """Return the projections' scales and shifts: they start at zero, and decay would hold the hierarchy there."""
         return {f"{name}.bn.{leaf}" for name in self.projections() for leaf in ("weight", "bias")}
 
-    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Patterns of parameter names by depth, as in timm; projections go with the block that they feed.
-
-        Args:
-            coarse: by stage rather than by block.
-        """
-        blocks: list[tuple[str, tuple[int, ...] | None]] = [(r"^layer(\d+)" if coarse else r"^layer(\d+)\.(\d+)", None)]
-        for level in range(1, self.depth + 1):
-            last = max(0, len(self.get_submodule(f"layer{level}")) - 1)
-            blocks.append((rf"^input_sum({level})\.", None if coarse else (0,)))
-            blocks.append((rf"^output_sum({level})\.", None if coarse else (last,)))
-        return {"stem": r"^conv1|bn1|maxpool", "blocks": blocks}
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Take a state whose sums have the names that they had beside the stages."""
+        own = {name.removeprefix(prefix): state_dict.pop(name) for name in list(state_dict) if name.startswith(prefix)}
+        state_dict.update({prefix + name: tensor for name, tensor in rename_sums(own, self).items()})
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def forward_stem(self, x: Tensor) -> Tensor:
         """Images [N, in_chans, H, W] to the stem's features before max-pooling.
@@ -183,7 +181,7 @@ class HiResNet(ResNet):
         return self.act1(self.bn1(self.conv1(x)))
 
     def forward_levels(self, x: Tensor, count: int) -> list[Tensor]:
-        """The features of levels 0 to `count`.
+        """Return the features of levels 0 to `count`.
 
         Args:
             x: the stem's features before max-pooling.
@@ -192,12 +190,11 @@ class HiResNet(ResNet):
         x = self.maxpool(x)
         levels, copies = [x], [x]
         for level in range(1, count + 1):
-            if hasattr(self, f"input_sum{level}"):
-                x = getattr(self, f"input_sum{level}")(x, levels, copies)
-            stage = getattr(self, f"layer{level}")
-            x = checkpoint_seq(stage, x) if self.grad_checkpointing else stage(x)
-            if hasattr(self, f"output_sum{level}"):
-                x = getattr(self, f"output_sum{level}")(x, levels, copies)
+            stage = self.get_submodule(f"layer{level}")
+            if isinstance(stage, HierarchicalStage):
+                x = stage(x, levels, copies, self.grad_checkpointing)
+            else:
+                x = checkpoint_seq(stage, x) if self.grad_checkpointing else stage(x)
             levels.append(x)
             copies.append(x)
         return levels
@@ -219,7 +216,7 @@ class HiResNet(ResNet):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> Any:
-        """The last features and those of the levels asked for, hierarchical sums included.
+        """Return the last features and those of the levels asked for, hierarchical sums included.
 
         Args:
             x: images [N, in_chans, H, W].
@@ -236,7 +233,7 @@ class HiResNet(ResNet):
             ModelError: another output format, or images with another number of channels.
         """
         _check_choice("output_fmt", output_fmt, ("NCHW",))
-        take, last = feature_take_indices(self.depth + 1, indices)
+        take, last = take_feature_indices(self.depth + 1, indices)
         stem = self.forward_stem(x)
         levels = self.forward_levels(stem, last if stop_early else self.depth)
         taken = [levels[index] if index else stem for index in sorted(take)]
@@ -255,12 +252,9 @@ class HiResNet(ResNet):
         Returns:
             The indices of the features that are kept.
         """
-        take, last = feature_take_indices(self.depth + 1, indices)
+        take, last = take_feature_indices(self.depth + 1, indices)
         for level in range(last + 1, self.depth + 1):
             setattr(self, f"layer{level}", nn.Sequential())
-            for name in (f"input_sum{level}", f"output_sum{level}"):
-                if hasattr(self, name):
-                    delattr(self, name)
         if last == 0:
             self.maxpool = nn.Identity()
         if last < self.depth:
@@ -330,14 +324,14 @@ def create_hiresnet(
         ModelError: an option that makes no sense.
     """
     if kwargs.get("feature_cls", "getter") != "getter":
-        raise ModelError("Sums stand outside the stages: only feature_cls='getter' gives features with them.")
+        raise ModelError("Stages add what lower levels project, so only feature_cls='getter' extracts their features.")
     if kwargs.get("pretrained_cfg") is None and get_pretrained_cfg(variant) is None:
         kwargs["pretrained_cfg"] = _cfg(first_conv="conv1.0" if "deep" in kwargs.get("stem_type", "") else "conv1")
-    return build_model_with_cfg(
+    return build_network(
         model_class,
         variant,
         pretrained,
-        feature_cfg={"feature_cls": "getter", "out_indices": tuple(range(len(layers) + 1))},
+        features=len(layers) + 1,
         block=block,
         layers=layers,
         **kwargs,
@@ -359,40 +353,45 @@ def _cfg(**kwargs: Any) -> dict[str, Any]:
         "first_conv": "conv1",
         "classifier": "fc",
         "license": "mit",
-        "paper_name": "Hierarchical Residuals Exploit Brain-Inspired Compositionality",
+        "paper_name": HIRESNET.title,
         **kwargs,
     }
 
 
-default_cfgs = generate_default_cfgs(
+default_cfgs = default_cfgs_of(
     {name: _cfg() for name in ("hiresnet18", "hiresnet34", "hiresnet50", "hiresnet101", "hiresnext50_32x4d")}
 )
 
 
+@OF_HIRESNETS
 @register_model
 def hiresnet18(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """HiResNet-18: 11.87 M parameters, twin of timm's ``resnet18``."""
     return create_hiresnet("hiresnet18", pretrained, **{"block": BasicBlock, "layers": (2, 2, 2, 2)} | kwargs)
 
 
+@OF_HIRESNETS
 @register_model
 def hiresnet34(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """HiResNet-34: twin of timm's ``resnet34``."""
     return create_hiresnet("hiresnet34", pretrained, **{"block": BasicBlock, "layers": (3, 4, 6, 3)} | kwargs)
 
 
+@OF_HIRESNETS
 @register_model
 def hiresnet50(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """HiResNet-50: twin of timm's ``resnet50``."""
     return create_hiresnet("hiresnet50", pretrained, **{"block": Bottleneck, "layers": (3, 4, 6, 3)} | kwargs)
 
 
+@OF_HIRESNETS
 @register_model
 def hiresnet101(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """HiResNet-101: twin of timm's ``resnet101``."""
     return create_hiresnet("hiresnet101", pretrained, **{"block": Bottleneck, "layers": (3, 4, 23, 3)} | kwargs)
 
 
+@OF_HIRESNETS
 @register_model
 def hiresnext50_32x4d(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """HiResNeXt-50 32×4d: twin of timm's ``resnext50_32x4d``."""

@@ -42,7 +42,7 @@ class PlainBottleneck(Bottleneck):
 
 
 def plain_block(block: type[nn.Module]) -> type[nn.Module]:
-    """The class without shortcuts that answers to one of timm's.
+    """Return the class without shortcuts that corresponds to one of timm's.
 
     Args:
         block: timm's `BasicBlock` or `Bottleneck`, or a subclass.

@@ -6,14 +6,16 @@ from typing import Any
 
 import torch
 from timm.layers import SelectAdaptivePool2d
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
-from timm.models._features import feature_take_indices
+from timm.models import register_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from ..citation import Paper, cites
+from ..compat import take_feature_indices
 from ..errors import ModelError
 from .checks import check_images
+from .timm_networks import build_network, default_cfgs_of, load_released
 
 __all__ = ["SimpleCNN"]
 
@@ -105,12 +107,14 @@ class SimpleCNN(nn.Module):
         """
         return {"stem": r"^conv1\.", "blocks": [(r"^conv(2)\.", None), (r"^fc1\.", (3,))]}
 
+    load_pretrained = load_released
+
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Whether training recomputes the second convolution's activations rather than keep them."""
         self.grad_checkpointing = enable
 
     def get_classifier(self, name_only: bool = False) -> str | nn.Module:
-        """The last linear layer.
+        """Return the last linear layer.
 
         Args:
             name_only: give its name instead.
@@ -118,7 +122,7 @@ class SimpleCNN(nn.Module):
         return "fc2" if name_only else self.fc2
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Make the last linear layer anew, and with another pooling the first one too.
+        """Replace the last linear layer by a fresh one, and with another pooling the first one too.
 
         Args:
             num_classes: number of classes; 0 leaves the layer out.
@@ -164,7 +168,7 @@ class SimpleCNN(nn.Module):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> Any:
-        """The features, and those after each of the two max-poolings as asked for.
+        """Return the features, and those after each of the two max-poolings as asked for.
 
         Args:
             x: images [N, in_chans, H, W].
@@ -179,7 +183,7 @@ class SimpleCNN(nn.Module):
         """
         if output_fmt != "NCHW":
             raise ModelError(f"output_fmt={output_fmt!r} is unknown; choose 'NCHW'.")
-        take, _ = feature_take_indices(2, indices)
+        take, _ = take_feature_indices(2, indices)
         levels = self._levels(x)
         taken = [levels[index] for index in take]
         return taken if intermediates_only else (levels[-1], taken)
@@ -197,7 +201,7 @@ class SimpleCNN(nn.Module):
         Returns:
             The indices of the features that are kept.
         """
-        take, last = feature_take_indices(2, indices)
+        take, last = take_feature_indices(2, indices)
         if last == 0:
             self.conv2, self.act2, self.pool2 = nn.Identity(), nn.Identity(), nn.Identity()
             self.num_features = 32
@@ -226,7 +230,7 @@ class SimpleCNN(nn.Module):
         return self.forward_head(self.forward_features(x))
 
 
-default_cfgs = generate_default_cfgs(
+default_cfgs = default_cfgs_of(
     {
         "simple_cnn": {
             "num_classes": 10,
@@ -245,14 +249,15 @@ default_cfgs = generate_default_cfgs(
 )
 
 
+@cites(Paper("hrt", "Hierarchical Resolution Training (HRT)", "Dhaval Khatri"))
 @register_model
 def simple_cnn(pretrained: bool = False, img_size: int | tuple[int, int] = 32, **kwargs: Any) -> nn.Module:
     """HRT's SimpleCNN: 545,098 parameters for images of 32 px and 10 classes."""
-    return build_model_with_cfg(
+    return build_network(
         SimpleCNN,
         "simple_cnn",
         pretrained,
-        feature_cfg={"feature_cls": "getter", "out_indices": (0, 1)},
+        features=2,
         img_size=img_size,
         **kwargs,
     )

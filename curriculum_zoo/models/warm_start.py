@@ -2,63 +2,61 @@
 
 from __future__ import annotations
 
-import pickle
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import timm
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..errors import UnknownNameError, WeightsError
-from ..hub.download import HUB, open_repository
-from ..hub.folder import CONFIG, LOCAL, WEIGHTS, StoredWeights, open_folder
+from ..errors import UnknownNameError, WeightsError, WeightsWarning
+from ..weights.address import Address
+from ..weights.stored import StoredWeights
+from ..weights.tensors import keeps_order, under_own_names
 from .cifar_resnet import CifarResNet
 from .fitting import describe_input, fit_classifier, fit_first_convolution, layers, load_tensors
+from .hierarchical_stage import rename_sums
 from .hiresnet import HiResNet
 
 __all__ = ["warm_start_from"]
 
 COUNTER = "num_batches_tracked"
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
-PREFIXES = ("module.", "_orig_mod.")
 
 
 @dataclass(frozen=True)
 class _Weights:
-    """Tensors by name, as a source has them.
+    """Tensors keyed by name, as a source has them.
 
     Attributes:
+        name: what to call the source in messages.
         tensors: the network's state.
         ordered: whether their order is that of the layers.
         channels: of the images that they were trained on.
         cfg: timm's metadata of the network that they were trained in, where known.
     """
 
+    name: str
     tensors: dict[str, Tensor]
     ordered: bool
     channels: int = 3
     cfg: Mapping[str, Any] = field(default_factory=dict)
 
 
-def warm_start_from(model: nn.Module, source: str, *, any_classes: bool = True) -> None:
+def warm_start_from(model: nn.Module, source: str | Address | StoredWeights, *, any_classes: bool = True) -> None:
     """Load a plain twin's weights into a network; in eval mode it then gives the twin's outputs.
 
     Every tensor must find its place, hierarchical projections apart: those stay as they were initialised, adding
     nothing, unless the source has all of them. BatchNorm's counters, which old files lack, start at zero. As timm
     does, a first convolution for RGB is summed or repeated to the network's number of channels, and a classifier of
-    another size keeps the network's own initial weights. The option-A networks for CIFAR also take published weights
-    under other names: tensor by tensor, in order.
+    another size keeps the network's own initial weights; so does one that the weights do not have, with a warning.
+    The network may have been saved inside of another module, under ``model.backbone`` say. The option-A networks for
+    CIFAR also take published weights under other names: tensor by tensor, in order.
 
     Args:
         model: the network.
-        source: ``timm/<name>[.<tag>]``, ``hf-hub:owner/repo[@revision]``, ``local-dir:path`` of a folder that holds
-            ``model.safetensors``, a ``.safetensors`` file, or a file of ``torch.save`` with a state dict (read without
-            running code, ``weights_only``).
+        source: any address of weights, a ``.safetensors`` file or one of ``torch.save`` with a state dict (read without
+            running code, ``weights_only``) included; or weights that were found already.
         any_classes: whether a classifier of another size may be left out.
 
     Raises:
@@ -66,77 +64,55 @@ def warm_start_from(model: nn.Module, source: str, *, any_classes: bool = True) 
         WeightsError: the source cannot be read, or does not fit; the text names missing and unexpected tensors.
     """
     weights = _read(source)
-    tensors = _in_own_names(model, weights, source) if isinstance(model, CifarResNet) else dict(weights.tensors)
     own = model.state_dict()
+    inside = under_own_names(weights.tensors, own.keys() - _projected(model), weights.name)
+    weights = replace(weights, tensors=rename_sums(inside, model))
+    tensors = _in_own_names(model, weights) if isinstance(model, CifarResNet) else dict(weights.tensors)
     fit_first_convolution(model, tensors, weights.channels)
     if not any_classes:
-        _check_classes(model, tensors, source)
+        _check_classes(model, tensors, weights.name)
     fit_classifier(model, tensors)
+    _keep_own_classifier(model, tensors, weights.name)
     projections = _projected(model)
     # A source with projections must have all of them.
     optional = set() if projections & tensors.keys() else projections
     for name in own:
         if name in optional or name.endswith(COUNTER):
             tensors.setdefault(name, own[name])
-    load_tensors(model, tensors, source=f"'{source}'")
+    load_tensors(model, tensors, source=f"'{weights.name}'")
     describe_input(model, weights.cfg)
 
 
-def _read(source: str) -> _Weights:
-    if source.startswith("timm/"):
-        return _read_timm(source.removeprefix("timm/"))
-    if source.startswith(HUB):
-        return _read_stored(open_repository(source))
-    if source.startswith(LOCAL):
-        folder = Path(source.removeprefix(LOCAL))
-        return _read_stored(open_folder(folder)) if (folder / CONFIG).exists() else _read_file(folder / WEIGHTS)
-    return _read_file(Path(source))
+def _read(source: str | Address | StoredWeights) -> _Weights:
+    if isinstance(source, StoredWeights):
+        return _read_stored(source)
+    address = Address.parse(source) if isinstance(source, str) else source
+    if address.kind == "timm":
+        return _read_timm(address)
+    stored = address.find()
+    if stored is None:
+        raise WeightsError(
+            f"There is no file '{address}' to start from, nor released weights of that name. Give a file, or say "
+            "'timm/<name>', 'hf-hub:<owner>/<repo>', 'local-dir:<folder>' or '<architecture>.<tag>'."
+        )
+    return _read_stored(stored)
 
 
 def _read_stored(weights: StoredWeights) -> _Weights:
-    cfg = weights.config.get("pretrained_cfg", {})
-    channels, *_ = cfg.get("input_size") or (3,)
-    return _Weights(weights.tensors(), ordered=False, channels=channels, cfg=cfg)
+    channels, *_ = weights.cfg.get("input_size") or (3,)
+    ordered = keeps_order(weights.locate(False))
+    return _Weights(weights.name, weights.tensors(), ordered, channels, weights.cfg)
 
 
-def _read_timm(name: str) -> _Weights:
+def _read_timm(address: Address) -> _Weights:
+    name = address.place
     if not timm.is_model(name):
         raise UnknownNameError(f"timm has no network '{name}' to start from. timm.list_models() lists all.")
     try:
         twin = timm.create_model(name, pretrained=True)
     except Exception as error:
         raise WeightsError(f"The weights of timm's '{name}' cannot be had: {type(error).__name__}: {error}") from error
-    return _Weights(twin.state_dict(), ordered=True, cfg=twin.pretrained_cfg)
-
-
-def _read_file(path: Path) -> _Weights:
-    if not path.is_file():
-        raise WeightsError(
-            f"There is no file '{path}' to start from. Give a file, or say 'timm/<name>', 'hf-hub:<owner>/<repo>' or "
-            "'local-dir:<folder>'."
-        )
-    try:
-        if path.suffix == ".safetensors":
-            # safetensors sorts what it writes; the layers' order is lost.
-            return _Weights(dict(load_file(path)), ordered=False)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise WeightsError(f"'{path}' is neither a safetensors file nor a state dict of torch.save: {error}") from error
-    return _Weights(_state_dict(content, path), ordered=True)
-
-
-def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
-    """The tensors in what ``torch.load`` gave, without the wrappings of training scripts."""
-    for key in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise WeightsError(f"'{path}' holds no state dict: a mapping of names to tensors is due.")
-    names = list(content)
-    for prefix in PREFIXES:
-        if names and all(name.startswith(prefix) for name in names):
-            names = [name.removeprefix(prefix) for name in names]
-    return dict(zip(names, content.values(), strict=True))
+    return _Weights(str(address), twin.state_dict(), ordered=True, cfg=twin.pretrained_cfg)
 
 
 def _projected(model: nn.Module) -> set[str]:
@@ -146,8 +122,9 @@ def _projected(model: nn.Module) -> set[str]:
     return {f"{name}.{leaf}" for name, part in model.projections().items() for leaf in part.state_dict()}
 
 
-def _in_own_names(model: CifarResNet, weights: _Weights, source: str) -> dict[str, Tensor]:
+def _in_own_names(model: CifarResNet, weights: _Weights) -> dict[str, Tensor]:
     """A published CIFAR ResNet's tensors under our names."""
+    source = weights.name
     given = {name: tensor for name, tensor in weights.tensors.items() if not name.endswith(COUNTER)}
     projections = _projected(model)
     own = {
@@ -187,6 +164,15 @@ def _with_own_classifier(tensors: Mapping[str, Tensor], own: Any) -> dict[str, T
 
 def _some(names: Mapping[str, Tensor]) -> str:
     return ", ".join(list(names)[:3]) + ", …"
+
+
+def _keep_own_classifier(model: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+    """Keep the network's own classifier where the weights have none at all, as self-supervised ones do not."""
+    own = model.state_dict()
+    missing = [name for layer in layers(model, "classifier") for name in own if name.startswith(f"{layer}.")]
+    if missing and not any(name in tensors for name in missing):
+        tensors.update({name: own[name] for name in missing})
+        warnings.warn(f"'{source}' has no classifier: the network's own is a new one.", WeightsWarning, stacklevel=2)
 
 
 def _check_classes(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:

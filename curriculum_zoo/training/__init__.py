@@ -1,7 +1,6 @@
-"""Training: recipes, the engine that runs them, checkpoints, cost."""
+"""Training: the engine that runs a recipe, its objectives, and what it costs."""
 
 from .engine import Result, train
 from .finetuning import finetune
-from .recipe import Mixing, Optimizer, Recipe, Schedule, load_recipe
 
-__all__ = ["Mixing", "Optimizer", "Recipe", "Result", "Schedule", "finetune", "load_recipe", "train"]
+__all__ = ["Result", "finetune", "train"]

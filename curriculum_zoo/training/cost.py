@@ -1,10 +1,8 @@
-"""What training costs: FLOPs counted from the network that runs, forward and backward, stage by stage."""
+"""What training costs: FLOPs of forward and backward pass, counted from the network that runs, stage by stage."""
 
 from __future__ import annotations
 
 import copy
-import resource
-import sys
 from collections.abc import Mapping
 
 import numpy as np
@@ -14,21 +12,25 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..curricula import Stage
 from ..errors import CurriculumError, ModelError, RecipeError, TrainingError
-from .objectives import Objective, Outcome
+from .image_losses import check_objective
+from .objectives import LossOutput, Objective
 
-__all__ = ["CostMeter", "peak_memory"]
+__all__ = ["CostMeter"]
 
 
 class CostMeter:
-    """FLOPs of one training image under each stage, each distinct stage counted once.
+    """Counts the FLOPs of one training image in each stage.
 
-    Counting runs a real training step of two images through a copy of the network, so it also finds out before
-    training starts whether the network takes what a stage shows it. Where a network computes some of its parts by
-    choice, as many such steps with fixed choices as it takes tell what each choice costs; FLOPs of training then
-    follow from the choices that it made.
+    A count runs one training step of two images through a copy of the network, with torch's FLOP counter. So it also
+    shows, before training starts, whether the network takes the images of that stage. Stages that differ in nothing
+    that FLOPs depend on are counted once.
+
+    Some networks decide per image which of their parts to compute (`LossOutput.choices`). Their FLOPs are linear in
+    these choices: several steps with different fixed choices give a system of linear equations, whose solution is the
+    cost of each choice. The cost of a training then follows from the choices that it made.
 
     Args:
-        model: the network; it is copied, not touched.
+        model: the network; only copies of it are run.
         channels: channels of its images.
         image_size: full side of the images, in pixels.
         num_classes: number of classes.
@@ -36,7 +38,7 @@ class CostMeter:
         precision: of forward and backward in training.
 
     Attributes:
-        idle: names of the parameters that got no gradient in a step that was counted.
+        idle: names of parameters that got no gradient in at least one of the steps.
     """
 
     def __init__(
@@ -56,13 +58,14 @@ class CostMeter:
         self._objective = objective
         self._precision = precision
         self._counted: dict[tuple[object, ...], dict[str, int]] = {}
+        self._looks: dict[tuple[object, ...], int] = {}
         self._full: int | None = None
         self.idle: set[str] = set()
 
     def full(self) -> int:
-        """FLOPs of one image at full resolution with every part learning: the baseline of all comparisons.
+        """Return the FLOPs of one image at full resolution with no part frozen: what relative costs are shares of.
 
-        Of a network that chooses what to compute: with all of it computed, once an image.
+        Of a network that decides what to compute, everything is computed, once per image.
         """
         if self._full is None:
             stage, dense = Stage(name="full"), self._objective.dense()
@@ -75,36 +78,48 @@ class CostMeter:
         return self._full
 
     def of(self, stage: Stage, choices: Mapping[str, float] | None = None) -> int:
-        """FLOPs of one image's forward and backward pass under `stage`.
+        """Return the FLOPs of one image's forward and backward pass in a stage.
 
         Args:
-            stage: what the network sees.
-            choices: mean counts of what was computed by choice, as in `Outcome.choices`; other names are passed over.
-                None where nothing was.
+            stage: the stage.
+            choices: mean choices per image, as in `LossOutput.choices`; other names are ignored. None for no choices.
 
         Raises:
-            CurriculumZooError: the network cannot take the stage's images, or could not learn from them, for the
-                gradients would be wrong.
+            CurriculumZooError: the network does not take the stage's images, or its gradients would be wrong.
         """
-        key = (stage.pixels(self._image_size), stage.frozen, stage.levels, stage.level_weights)
+        rule = stage.samples
+        chosen_by = None if rule is None else (rule.notes, rule.looks, rule.weighs)
+        key = (stage.pixels(self._image_size), stage.frozen, stage.levels, stage.level_weights, chosen_by)
         if key not in self._counted:
             self._counted[key] = self._costs(stage, self._objective)
         return _total(self._counted[key], choices or {})
 
+    def of_look(self, stage: Stage) -> int:
+        """Return the FLOPs of one image's forward pass in a stage: what it costs to look at an image to choose.
+
+        Raises:
+            CurriculumZooError: the network does not take the stage's images.
+        """
+        key = (stage.pixels(self._image_size), stage.levels)
+        if key not in self._looks:
+            with torch.no_grad():
+                self._looks[key], _ = self._trial(stage, self._objective)
+        return self._looks[key]
+
     def _costs(self, stage: Stage, objective: Objective) -> dict[str, int]:
-        """FLOPs of an image by name of choice, those that every image costs under an empty name."""
+        """FLOPs per choice, keyed by its name; those of every image under the empty name."""
         flops, choices = self._trial(stage, objective.with_choices(0))
         rows, counted = [[1.0, *choices.values()]], [flops]
         for number in range(1, 1 + len(choices)):
             flops, choices = self._trial(stage, objective.with_choices(number))
             rows.append([1.0, *choices.values()])
             counted.append(flops)
-        # Steps may be alike, where there is but one choice to make: then any share of it for each name will do.
+        # With one cell to choose among, some choices go together: any split of their cost between them is right then.
         costs = np.linalg.lstsq(np.array(rows), np.array(counted, dtype=np.float64), rcond=None)[0]
         return dict(zip(("", *choices), (round(cost) for cost in costs), strict=True))
 
     def _trial(self, stage: Stage, objective: Objective, images: int = 2) -> tuple[int, dict[str, float]]:
-        """FLOPs of an image in one training step, forward alone without gradients, and its mean choices."""
+        """FLOPs per image of a training step, or of its forward pass where gradients are off, and mean choices."""
         device = next((parameter.device for parameter in self._model.parameters()), None)
         if device is None:
             raise ModelError(
@@ -119,20 +134,22 @@ class CostMeter:
             seen = view(torch.rand(images, self._channels, self._image_size, self._image_size, device=device))
             try:
                 with FlopCounterMode(display=False) as counter:
-                    outcome = objective(model, seen, labels, stage)
-                    if outcome.loss.requires_grad:
-                        outcome.loss.backward()
+                    output = objective(model, seen, labels, stage)
+                    if output.loss.requires_grad:
+                        output.loss.backward()
             except (CurriculumError, RecipeError, TrainingError):
                 raise
             except Exception as error:  # a network fails in whatever way its layers do
                 raise ModelError(self._refusal(seen, stage, error)) from error
             if torch.is_grad_enabled():
                 self.idle |= {name for name, parameter in model.named_parameters() if parameter.grad is None}
-        self._check_logits(outcome, images)
-        return counter.get_total_flops() // images, {name: value.item() for name, value in outcome.choices.items()}
+        self._check_logits(output, images)
+        if stage.samples is not None:
+            check_objective(stage.samples, output, images)
+        return counter.get_total_flops() // images, {name: value.item() for name, value in output.choices.items()}
 
-    def _check_logits(self, outcome: Outcome, images: int) -> None:
-        rows, *classes = outcome.logits.shape
+    def _check_logits(self, output: LossOutput, images: int) -> None:
+        rows, *classes = output.logits.shape
         if rows == 0 or rows % images or classes != [self._num_classes]:
             raise ModelError(
                 f"{type(self._model).__name__} gives outputs of shape {[rows, *classes]} for {images} images of "
@@ -148,7 +165,7 @@ class CostMeter:
 
 
 def _refuse_wrong_gradients(model: nn.Module, stage: Stage) -> None:
-    """Make the forward pass refuse convolutions whose bf16 weight gradients the CPU computes wrong.
+    """Let the forward pass raise at convolutions whose bf16 weight gradients the CPU computes wrong.
 
     torch 2.15's CPU kernels leave memory uninitialised in them where an input is smaller than the stride of a kernel
     larger than one pixel; errors of 1e30 were seen, and smaller ones would go unnoticed.
@@ -170,17 +187,9 @@ def _refuse_wrong_gradients(model: nn.Module, stage: Stage) -> None:
 
 
 def _total(costs: Mapping[str, int], choices: Mapping[str, float]) -> int:
-    """FLOPs of an image with so many choices."""
+    """FLOPs of an image with these mean choices."""
     return costs[""] + round(sum(cost * choices.get(name, 0) for name, cost in costs.items()))
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-
-
-def peak_memory(device: torch.device) -> int:
-    """Most memory that was in use so far, in bytes: the tensors' on a GPU, the whole process's on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import RecipeError, UnknownNameError, WeightsError
-from ..hub.folder import CONFIG, LOCAL, TIMM, StoredWeights
-from ..hub.weights import open_weights
-from .engine import train
+from ..errors import RecipeError
+from ..recipes import Optimizer, Recipe, Schedule
+from ..weights.address import Address
+from ..weights.timm_weights import timm_cfg
+from .engine import Result, train
 from .progress import Reporter
-from .recipe import Optimizer, Recipe, Schedule
-from .trainer import Result
 
 __all__ = ["finetune", "finetuning_recipe"]
 
@@ -34,6 +33,7 @@ def finetune(
     download: bool = False,
     device: str | None = None,
     resume: bool = False,
+    allow_changes: bool = False,
     reporter: Reporter | None = None,
     workers: int | None = None,
     **settings: Any,
@@ -53,6 +53,7 @@ def finetune(
         download: whether a missing data set may be downloaded there.
         device: ``cpu``, ``cuda``, …; the best there is where None.
         resume: go on from the folder's checkpoint.
+        allow_changes: resume on other data or processes, as for `train`.
         reporter: shows progress.
         workers: processes that read image files which are not kept in memory, as for `train`.
         **settings: fields of the recipe, nested ones by dotted names:
@@ -69,17 +70,18 @@ def finetune(
         download=download,
         device=device,
         resume=resume,
+        allow_changes=allow_changes,
         reporter=reporter,
         workers=workers,
     )
 
 
 def finetuning_recipe(pretrained: str | Path, settings: Mapping[str, Any], recipe: Recipe | None = None) -> Recipe:
-    """The recipe that starts from trained weights: which they are to the byte, and how images are prepared for them.
+    """Return the recipe that starts from trained weights: which they are to the byte, how images are prepared for them.
 
     Args:
-        pretrained: ``architecture[.tag]`` of released weights, ``hf-hub:owner/repo[@revision]``, ``local-dir:path``,
-            ``timm/<name>``, or the folder of a run or of weights.
+        pretrained: any address of weights with a config: ``architecture[.tag]``, ``timm/<name>``,
+            ``hf-hub:owner/repo[@revision]``, ``local-dir:path``, or the folder of a run or of weights.
         settings: what the recipe is to have otherwise, by field, nested ones with dots; these come last.
         recipe: what it goes by; the usual one for fine-tuning where None, and then `settings` must name the data.
 
@@ -94,12 +96,13 @@ def finetuning_recipe(pretrained: str | Path, settings: Mapping[str, Any], recip
                 f"recipe: '{pretrained}' are the weights to start from, and tell the network; {field} cannot be set "
                 "beside them. For a network that starts from those of its plain twin, set model and warm_start alone."
             )
-    name = _name(pretrained)
-    stored = _stored(name)
-    start: dict[str, Any] = {"model": stored.name if stored else name, "pretrained": True, "warm_start": None}
-    start |= {"start_sha256": (stored.sha256 or stored.facts.get("sha256")) if stored else None, "normalize": "model"}
+    address = Address.parse(pretrained)
+    stored = address.find()
+    start: dict[str, Any] = {"model": stored.name if stored else str(address), "pretrained": True, "warm_start": None}
+    start |= {"start_sha256": stored.stated_sha256 if stored else None, "normalize": "model"}
     if "image_size" not in settings and (recipe is None or recipe.image_size is None):
-        start["image_size"] = _side(name, stored)
+        cfg = stored.cfg if stored else timm_cfg(address.place) if address.kind == "timm" else {}
+        start["image_size"] = _side(cfg)
     if recipe is None:
         if "data" not in settings:
             raise RecipeError("recipe: data is missing; it has no default")
@@ -107,37 +110,7 @@ def finetuning_recipe(pretrained: str | Path, settings: Mapping[str, Any], recip
     return recipe.changed({**start, **settings})
 
 
-def _name(pretrained: str | Path) -> str:
-    """What `create_model` calls the weights."""
-    folder = Path(pretrained)
-    if not folder.is_dir():
-        return str(pretrained)
-    for place in (folder, folder / "best"):
-        if (place / CONFIG).is_file():
-            return f"{LOCAL}{place}"
-    raise WeightsError(
-        f"{folder} holds neither weights nor a run whose first epoch is done: there is no {CONFIG} in it."
-    )
-
-
-def _stored(name: str) -> StoredWeights | None:
-    """The weights behind a name, where they come with a config; timm's and plugins' own are theirs to find."""
-    if name.startswith(f"{TIMM}/"):
-        return None
-    try:
-        return open_weights(name)
-    except UnknownNameError:
-        return None
-
-
-def _side(name: str, stored: StoredWeights | None) -> int | None:
-    """The side of the images that weights were trained with, in pixels; None where it is not known."""
-    if stored is not None:
-        size = stored.config.get("pretrained_cfg", {}).get("input_size")
-    else:
-        from timm.models import get_pretrained_cfg, is_model
-
-        known = name.removeprefix(f"{TIMM}/")
-        cfg = get_pretrained_cfg(known) if name != known and is_model(known) else None
-        size = cfg.input_size if cfg else None
-    return size[1] if size and size[1] == size[2] else None
+def _side(cfg: Mapping[str, Any]) -> int | None:
+    """The side of the images that weights were trained with, in pixels; None where it is not known or not square."""
+    _, height, width = cfg.get("input_size") or (None, None, None)
+    return height if height == width else None

@@ -34,13 +34,13 @@ from torch import Tensor, nn
 
 from ..curricula import Stage
 from ..errors import RecipeError
-from .objectives import Objective, Outcome
-from .recipe import GlimpseLearning
+from ..recipes import GlimpseLearning
+from .objectives import LossOutput, Objective
 
 __all__ = ["GlimpseRule"]
 
 Attend = Callable[[Tensor, int], Tensor]
-"""From probabilities [R, g] and the level, counted from 0, to what is attended, a bool [R, g]."""
+"""A function of probabilities [R, g] and the level, counted from 0, that returns what is attended, a bool [R, g]."""
 
 
 class GlimpseRule(Objective):
@@ -52,7 +52,8 @@ class GlimpseRule(Objective):
         attend: makes the choices; drawn from the network's probabilities where None, as the rule wants it.
 
     Attributes:
-        baselines: b by count of processing levels, in nats; those not met yet are missing.
+        baselines: b in nats, a scalar on the device, keyed by the count of processing levels; before the first batch
+            with so many levels it is missing.
     """
 
     def __init__(
@@ -60,11 +61,11 @@ class GlimpseRule(Objective):
     ) -> None:
         self.settings = settings
         self.label_smoothing = label_smoothing
-        self.baselines: dict[int, float] = {}
+        self.baselines: dict[int, Tensor] = {}
         self._how: dict[str, Any] = {"samples": settings.samples, **({"attend": attend} if attend else {})}
 
-    def __call__(self, model: nn.Module, images: Tensor, targets: Tensor, stage: Stage) -> Outcome:
-        """Loss, logits [N·samples, classes] after the last level, and figures of a batch.
+    def __call__(self, model: nn.Module, images: Tensor, targets: Tensor, stage: Stage) -> LossOutput:
+        """Compute loss, logits [N·samples, classes] after the last level, and figures of a batch.
 
         The loss has the gradient of all terms and the value of the cross entropy, which compares with that of other
         networks and of validation images.
@@ -109,17 +110,17 @@ class GlimpseRule(Objective):
             loss = loss + (located - located.detach())
             figures["attended"] = glimpses.attended().float().mean()
             figures["attended_expected"] = glimpses.expected().detach().mean()
-            figures["attended_target"] = mean.new_tensor(_at(self.settings.locations, last))
+            figures["attended_target"] = torch.full_like(mean, _at(self.settings.locations, last))
             probability = glimpses.cell_probability().detach()
             figures["cell_least"], figures["cell_most"] = probability.min(), probability.max()
-        return Outcome(loss, glimpses.logits[-1], figures, _choices(glimpses))
+        return LossOutput(loss, glimpses.logits[-1], figures, _choices(glimpses))
 
     def _baseline(self, log_likelihood: Tensor, levels: int) -> Tensor:
-        """Give b for each row, or one for all; it must not depend on the row's own choices."""
+        """The baseline b for each row, or one for all; it must not depend on the row's own choices."""
         if self.settings.baseline == "samples":
             samples = log_likelihood.view(self.settings.samples, -1)
             return ((samples.sum(0) - samples) / (len(samples) - 1)).flatten()
-        return log_likelihood.new_tensor(self.baselines[levels]) if levels in self.baselines else log_likelihood.mean()
+        return self.baselines[levels].to(log_likelihood) if levels in self.baselines else log_likelihood.mean()
 
     def _location_terms(self, glimpses: Any, levels: int, advantage: Tensor) -> Tensor:
         """The second term of (1), (2) and (3) at a count of levels; `advantage` is log p(y|l,x) - b, [rows]."""
@@ -128,27 +129,38 @@ class GlimpseRule(Objective):
         expected = glimpses.expected(levels).mean()
         probability = glimpses.cell_probability(levels)
         aim = _at(settings.locations, levels)
+        cell_aim: Tensor | float
         if settings.cell_probability is None:
             applied = glimpses.located(levels).float().mean()
             cell_aim = (aim / (len(probability) * applied)).clamp(max=1.0)
         else:
-            cell_aim = probability.new_tensor(_at(settings.cell_probability, levels))
+            cell_aim = _at(settings.cell_probability, levels)
         return (
             -_at(settings.lambda_f, levels) * (advantage * log_probability).mean()
             + _at(settings.lambda_t, levels) * 0.5 * (expected - aim).square()
             + _at(settings.lambda_r, levels) * 0.5 * (probability - cell_aim).square().mean()
         )
 
-    def update(self, figures: Mapping[str, float]) -> None:
-        """Move b by equation (12); `figures` has the mean log likelihood after each count of levels."""
+    def update(self, figures: Mapping[str, Tensor]) -> None:
+        """Update b by equation (12).
+
+        Args:
+            figures: among them ``log_likelihood_z``, the mean log likelihood after z levels.
+        """
         decay = self.settings.baseline_decay
         for name, value in figures.items():
             if name.startswith("log_likelihood_"):
                 levels = int(name.rpartition("_")[2])
-                self.baselines[levels] = decay * self.baselines.get(levels, value) + (1 - decay) * value
+                before = self.baselines.get(levels, value.nan_to_num(0.0, 0.0, 0.0))
+                after = decay * before + (1 - decay) * value
+                self.baselines[levels] = torch.where(value.isfinite(), after, before)  # a step that is left out
 
     def with_choices(self, number: int) -> GlimpseRule:
-        """Number 2k - 1 attends one cell of each region down to level k, and 2k one cell above it and two there."""
+        """Return the rule with fixed choices.
+
+        Args:
+            number: 2k - 1 attends one cell of each region down to level k, and 2k one cell above it and two there.
+        """
         deepest = (number + 1) // 2
 
         def attend(probabilities: Tensor, level: int) -> Tensor:
@@ -160,16 +172,16 @@ class GlimpseRule(Objective):
         return GlimpseRule(self.settings, self.label_smoothing, attend=attend)
 
     def dense(self) -> GlimpseRule:
-        """All cells of all regions attended."""
+        """Return the rule with all cells of all regions attended, once per image."""
         settings = replace(self.settings, samples=1, baseline="moving")
         return GlimpseRule(settings, self.label_smoothing, attend=lambda p, level: torch.ones_like(p, dtype=torch.bool))
 
     def state_dict(self) -> dict[str, Any]:
-        """The moving averages by count of levels."""
+        """Return the moving averages, keyed by the count of levels."""
         return {"baselines": dict(self.baselines)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from such a state."""
+        """Restore the moving averages that `state_dict` returned."""
         self.baselines = dict(state["baselines"])
 
 

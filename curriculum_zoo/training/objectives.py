@@ -1,42 +1,44 @@
-"""What training minimises: a loss, the logits that accuracy is counted from, and figures for the log."""
+"""What training minimises: a loss, with the logits that accuracy is counted from and figures for the log."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..curricula import Stage
 from ..errors import RecipeError
-from .recipe import Recipe
+from ..recipes import Recipe
 
-__all__ = ["CrossEntropy", "Mixer", "Objective", "Outcome"]
+__all__ = ["BringsObjective", "CrossEntropy", "LossOutput", "Objective"]
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What an objective found on a batch of N images.
+class LossOutput:
+    """What an objective computed on a batch of N images.
 
     Attributes:
         loss: to be minimised, a scalar: a mean over the batch.
         logits: [N·samples, classes], of sample s of image i in row s·N + i.
-        figures: further quantities for the log, each the mean over the batch, a scalar without gradient.
-        choices: how often an image's choices had the network compute its parts that are not computed for each image:
-            scalars without gradient, means over the batch. FLOPs are linear in them.
+        figures: further quantities for the log, each a mean over the batch, a scalar without gradient.
+        choices: where a network computes some of its parts by choice: how often an image's choices had each of them
+            computed. Scalars without gradient, means over the batch; FLOPs are linear in them.
+        losses: the loss of each image, [N], whose mean `loss` is; needed only where a stage chooses images
+            (`Stage.samples`), which may weigh or note them. None where there is no such.
     """
 
     loss: Tensor
     logits: Tensor
     figures: Mapping[str, Tensor] = field(default_factory=dict)
     choices: Mapping[str, Tensor] = field(default_factory=dict)
+    losses: Tensor | None = None
 
     def means(self) -> dict[str, Tensor]:
-        """Everything that is a mean over the batch, the loss included, by name."""
+        """Return everything that is a mean over the batch, the loss included, keyed by name."""
         return {"loss": self.loss.detach(), **self.figures, **self.choices}
 
 
@@ -44,34 +46,47 @@ class Objective(ABC):
     """What training minimises, and what it remembers from one batch to the next.
 
     A subclass is called with the network, normalised images [N, C, H, W], targets (class indices [N] or distributions
-    [N, classes]) and the stage.
+    [N, classes]) and the stage. It must not wait for the device: no ``.item()``, no branch on a tensor's value.
     """
 
     @abstractmethod
-    def __call__(self, model: nn.Module, images: Tensor, targets: Tensor, stage: Stage) -> Outcome:
+    def __call__(self, model: nn.Module, images: Tensor, targets: Tensor, stage: Stage) -> LossOutput:
         """Compute the loss of a batch."""
 
-    def update(self, figures: Mapping[str, float]) -> None:  # noqa: B027  most remember nothing
-        """Remember what is to be remembered of a batch, from its figures: means over all its parts and processes."""
+    def update(self, figures: Mapping[str, Tensor]) -> None:  # noqa: B027  most remember nothing
+        """Update what is remembered, once per batch.
+
+        Args:
+            figures: `LossOutput.figures` and `choices`, each a mean over all parts of the batch and all processes:
+                scalars on the device.
+        """
 
     def with_choices(self, number: int) -> Objective:
-        """The same objective with choices that are fixed, different ones for each number; they tell what choices cost.
+        """Return the same objective with fixed choices, by which the cost of what is computed by choice is measured.
 
-        Number 0 is as little as possible. As many numbers as there are names in `Outcome.choices`, and 0, tell the
-        cost of each.
+        Args:
+            number: 0 for as little as possible; 1 up to the count of names in `LossOutput.choices` for choices that
+                differ, so that all of them together tell the cost of each.
         """
         return self
 
     def dense(self) -> Objective:
-        """The same objective with everything computed that can be, once an image."""
+        """Return the same objective with every part that can be computed by choice computed, once per image."""
         return self
 
     def state_dict(self) -> dict[str, Any]:
-        """What it remembers, as a checkpoint keeps it."""
+        """Return what it remembers, for a checkpoint: tensors and plain Python values."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027
-        """Remember what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
+
+
+class BringsObjective(Protocol):
+    """A network that learns by an objective of its own; the engine asks it before it takes a recipe's usual one."""
+
+    def training_objective(self, recipe: Recipe) -> Objective | None:
+        """Return the objective for a recipe; None for the usual one, by ``glimpses`` and ``label_smoothing``."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +99,8 @@ class CrossEntropy(Objective):
 
     label_smoothing: float = 0.0
 
-    def __call__(self, model: nn.Module, images: Tensor, targets: Tensor, stage: Stage) -> Outcome:
-        """Mean loss and logits [N, classes] of a batch of normalised images [N, C, H, W].
+    def __call__(self, model: nn.Module, images: Tensor, targets: Tensor, stage: Stage) -> LossOutput:
+        """Compute mean loss and logits [N, classes] of a batch of normalised images [N, C, H, W].
 
         Raises:
             RecipeError: the stage weighs losses of several processing levels.
@@ -96,43 +111,7 @@ class CrossEntropy(Objective):
                 "which plain cross entropy does not know. Set glimpses, or leave level_weights out."
             )
         logits = model(images) if stage.levels is None else model(images, levels=stage.levels)
-        return Outcome(F.cross_entropy(logits.float(), targets, label_smoothing=self.label_smoothing), logits)
-
-
-class Mixer:
-    """Mixup and cutmix of a batch by timm, as a recipe has them; gives target distributions.
-
-    timm's `Mixup` draws from NumPy's global generator, which the engine seeds before every step.
-
-    Args:
-        recipe: whose `mixing` is used; its label smoothing stays with the loss.
-        num_classes: number of classes.
-    """
-
-    def __init__(self, recipe: Recipe, num_classes: int) -> None:
-        from timm.data import Mixup
-
-        mixing = recipe.mixing
-        self._mixup: Any = Mixup(
-            mixup_alpha=mixing.mixup,
-            cutmix_alpha=mixing.cutmix,
-            prob=mixing.probability,
-            switch_prob=mixing.switch,
-            label_smoothing=0.0,
-            num_classes=num_classes,
-        )
-        self._num_classes = num_classes
-
-    def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mix images [N, C, H, W] with those of the batch reversed; an odd last image stays as it is.
-
-        Returns:
-            The images, and target distributions [N, classes].
-        """
-        even = len(images) // 2 * 2
-        targets = F.one_hot(labels, self._num_classes).to(images.dtype)
-        if even:
-            mixed, mixed_targets = self._mixup(images[:even].clone(), labels[:even])
-            images = torch.cat([mixed, images[even:]])
-            targets = torch.cat([mixed_targets.to(images.dtype), targets[even:]])
-        return images, targets
+        if stage.samples is None:
+            return LossOutput(F.cross_entropy(logits.float(), targets, label_smoothing=self.label_smoothing), logits)
+        losses = F.cross_entropy(logits.float(), targets, reduction="none", label_smoothing=self.label_smoothing)
+        return LossOutput(losses.mean(), logits, losses=losses)

@@ -1,11 +1,14 @@
 """Learning rates that differ from part to part of a network: by depth, by patterns of parameter names, and by stage.
 
-A parameter's peak rate is the one that ``optimizer.layer_lr`` gives it, or ``optimizer.layer_lr_scale`` as a share of
-``optimizer.lr``; else that of the blocks by ``optimizer.layer_decay``; else ``optimizer.lr``. While a stage with
-``lr_scales`` lasts, it is multiplied by them. All rates then follow the schedule.
+A parameter's peak rate is the first of these that applies:
 
-A pattern also takes along what it does not name but what shares a block of the network's ``group_matcher`` with it and
-lies outside of it: ``conv1`` the first normalisation, ``layer4`` a HiResNet's projections into that stage.
+1. the rate in ``optimizer.layer_lr`` whose pattern matches its name;
+2. the share in ``optimizer.layer_lr_scale`` whose pattern matches its name, times ``optimizer.lr``;
+3. with ``optimizer.layer_decay``, ``optimizer.lr`` times that decay once per block between it and the head;
+4. ``optimizer.lr``.
+
+In a stage with ``lr_scales`` it is multiplied by the scale whose pattern matches its name. The schedule then multiplies
+all rates alike. Which parameters a pattern matches, `curriculum_zoo.curricula.parameter_values` explains.
 """
 
 from __future__ import annotations
@@ -18,10 +21,9 @@ import torch
 from torch import nn
 
 from ..curricula import Stage
-from ..curricula.freezing import depth_groups
-from ..errors import CurriculumError, CurriculumZooError, RecipeError
-from ..parts import no_such_part, parts_named
-from .recipe import Optimizer
+from ..curricula.parameter_values import values_by_parameter
+from ..errors import RecipeError
+from ..recipes import Optimizer
 
 __all__ = ["LearningRates"]
 
@@ -33,8 +35,9 @@ class LearningRates:
     """The peak learning rates of a network's parameters, in every stage.
 
     Attributes:
-        peaks: peak rate by the parameter's name.
-        scales: what rates are multiplied by in a stage with these ``lr_scales``, by the parameter's name.
+        peaks: peak rates, keyed by the parameter's name.
+        scales: factors of those rates, keyed by a stage's ``lr_scales`` and then by the parameter's name; parameters
+            that no pattern matches are missing.
     """
 
     peaks: Mapping[str, float]
@@ -42,16 +45,17 @@ class LearningRates:
 
     @classmethod
     def of(cls, model: nn.Module, settings: Optimizer, stages: Iterable[Stage] = ()) -> LearningRates:
-        """The rates that a recipe and a curriculum give the parameters of a network.
+        """Return the rates of a network's parameters.
 
         Args:
-            model: the network, unwrapped.
-            settings: the recipe's.
-            stages: the curriculum's.
+            model: the network, not wrapped for DDP or compiled.
+            settings: the recipe's optimiser.
+            stages: the curriculum's stages.
 
         Raises:
-            RecipeError: a pattern of the recipe names nothing, or two name one parameter; the network tells no depth.
-            CurriculumError: the same of a stage's patterns.
+            RecipeError: a pattern of the recipe matches no parameter, or two patterns with different rates match one;
+                ``layer_decay`` is set, and the network does not tell how deep its parameters lie.
+            CurriculumError: a pattern of a stage matches no parameter, or two with different scales match one.
         """
         peaks = {name: settings.peak_lr * scale for name, scale in _by_depth(model, settings.layer_decay).items()}
         stated = {**settings.layer_lr}
@@ -59,20 +63,20 @@ class LearningRates:
             if pattern in stated:
                 raise RecipeError(f"recipe: optimizer.layer_lr and layer_lr_scale both have '{pattern}'. Keep one.")
             stated[pattern] = settings.peak_lr * scale
-        peaks |= _by_pattern(model, stated, RecipeError, "recipe: optimizer.layer_lr")
+        peaks |= values_by_parameter(model, stated, "recipe: optimizer.layer_lr", RecipeError)
         scales = {}
         for stage in stages:
             if stage.lr_scales not in scales:
                 what = f"Stage '{stage.name}': lr_scales"
-                scales[stage.lr_scales] = _by_pattern(model, dict(stage.lr_scales), CurriculumError, what)
+                scales[stage.lr_scales] = values_by_parameter(model, dict(stage.lr_scales), what)
         return cls(peaks, scales)
 
     def divide(self, optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
-        """Divide an optimiser's groups so that all parameters of a group have one rate in every stage.
+        """Split an optimiser's parameter groups, in place, until all parameters of a group share one rate per stage.
 
         Args:
-            optimizer: one that has made no step; changed in place.
-            model: the network whose parameters it has.
+            optimizer: a fresh one, without state.
+            model: the network whose parameters it updates.
         """
         names = {parameter: name for name, parameter in model.named_parameters()}
         divided: list[dict[str, Any]] = []
@@ -88,11 +92,11 @@ class LearningRates:
         optimizer.param_groups[:] = divided
 
     def in_stage(self, stage: Stage, groups: Iterable[Mapping[str, Any]]) -> list[float]:
-        """The peak rate of each of an optimiser's groups while a stage lasts.
+        """Return the peak rate of each parameter group in a stage.
 
         Args:
-            stage: one of those that this was made for.
-            groups: the optimiser's, divided.
+            stage: one of those that `of` was called with.
+            groups: the groups of an optimiser that `divide` split.
         """
         scales = self.scales.get(stage.lr_scales, {})
         first = (group[NAMES][0] for group in groups)
@@ -100,7 +104,7 @@ class LearningRates:
 
 
 def _by_depth(model: nn.Module, decay: float | None) -> dict[str, float]:
-    """Share of the head's learning rate, by the parameter's name."""
+    """Each parameter's share of the head's learning rate, keyed by name."""
     names = [name for name, _ in model.named_parameters()]
     if decay is None:
         return dict.fromkeys(names, 1.0)
@@ -123,35 +127,3 @@ def _no_depth(model: nn.Module) -> str:
         f"recipe: optimizer.layer_decay has no effect on {type(model).__name__}, which tells no depth (timm's "
         "group_matcher). Use optimizer.layer_lr_scale with patterns of its parameters' names."
     )
-
-
-def _by_pattern(
-    model: nn.Module, values: Mapping[str, float], error: type[CurriculumZooError], what: str
-) -> dict[str, float]:
-    """The values by the parameter's name, for those that patterns name or take along."""
-    names = [name for name, _ in model.named_parameters()]
-    named: dict[str, str] = {}
-    for pattern in values:
-        found = parts_named(pattern, names)
-        if not found:
-            raise error(f"{what}: {no_such_part(pattern, names, type(model).__name__)}")
-        for name in found:
-            other = named.setdefault(name, pattern)
-            if values[other] != values[pattern]:
-                raise error(f"{what}: '{other}' and '{pattern}' both name {name}. Let one of them name fewer.")
-    taken = _taken_along(model, names, named) if named else {}
-    return {name: values[pattern] for name, pattern in (taken | named).items()}
-
-
-def _taken_along(model: nn.Module, names: list[str], named: Mapping[str, str]) -> dict[str, str]:
-    """Patterns of parameters that none names, in modules that share a block with some that are named."""
-    taken: dict[str, str] = {}
-    for block in depth_groups(model, names, coarse=False):
-        inside = [name for name in block if name in named]
-        modules = {_module(name) for name in inside}
-        taken |= {name: named[inside[-1]] for name in block if inside and _module(name) not in modules}
-    return taken
-
-
-def _module(name: str) -> str:
-    return name.partition(".")[0]

@@ -1,17 +1,18 @@
-"""What a person sees while training runs: a bar on a terminal, a line an epoch elsewhere, nothing when asked."""
+"""What a person sees while training runs: a bar on a terminal, a line per epoch elsewhere, nothing when asked."""
 
 from __future__ import annotations
 
 import datetime
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from ..console import printable
 from ..curricula import Stage
 from ..evaluation.metrics import Scores
-from .recipe import Recipe
+from ..recipes import Recipe
 
 __all__ = ["Bar", "Figures", "Lines", "Reporter", "make_reporter"]
 
@@ -21,41 +22,44 @@ REFRESH_SECONDS = 0.5
 
 
 class Reporter:
-    """Is told how a run goes; this one keeps it to itself."""
+    """Follows a run and shows its progress; this one shows nothing."""
 
     def start(self, recipe: Recipe, folder: Path, epoch: int) -> None:
-        """Training starts, or goes on, at an epoch."""
+        """Show that training starts, or goes on, at an epoch."""
+
+    def describe_data(self, sentences: Iterable[str]) -> None:
+        """Show what the data set was taken for, what was passed over, and which images repeat others."""
 
     def start_epoch(self, epoch: int, stage: Stage, steps: int, step: int) -> None:
-        """An epoch of so many steps starts, or goes on, at a step."""
+        """Show that an epoch of so many steps starts, or goes on, at a step."""
 
     def step(self, images: int, seconds: float, figures: Figures) -> None:
-        """A step was made.
+        """Show that a step was made.
 
         Args:
             images: trained on in this epoch so far.
             seconds: spent on it so far.
-            figures: gives mean loss and accuracy of the epoch so far; asking makes the host wait for the device.
+            figures: returns mean loss and accuracy of the epoch so far; calling it makes the host wait for the device.
         """
 
     def end_epoch(self, line: dict[str, Any]) -> None:
-        """An epoch ended with this line of metrics."""
+        """Show an epoch's line of metrics."""
 
     def finish(self, test: dict[str, Scores], relative_flops: float, seconds: float, folder: Path) -> None:
-        """The run ended."""
+        """Show what the run came to."""
 
     def close(self) -> None:
-        """Training is over, by whatever cause."""
+        """Leave the terminal as it was; training is over, with or without an error."""
 
 
 class Lines(Reporter):
-    """A plain line an epoch, for logs."""
+    """A plain line per epoch, for logs."""
 
     def __init__(self) -> None:
         self._epochs = 0
 
     def start(self, recipe: Recipe, folder: Path, epoch: int) -> None:
-        """Say what is trained, and where its results go."""
+        """Print what is trained, and where its results go."""
         self._epochs = recipe.epochs
         going_on = f" from epoch {epoch + 1}" if epoch else ""
         calibrated = (
@@ -68,12 +72,17 @@ class Lines(Reporter):
             f"seed {recipe.seed}, {recipe.precision} -> {folder}{calibrated}"
         )
 
+    def describe_data(self, sentences: Iterable[str]) -> None:
+        """Print a line each."""
+        for sentence in sentences:
+            self._print(f"data: {sentence}")
+
     def end_epoch(self, line: dict[str, Any]) -> None:
-        """Say the epoch's figures."""
+        """Print the epoch's figures."""
         self._print(self.sentence(line))
 
     def finish(self, test: dict[str, Scores], relative_flops: float, seconds: float, folder: Path) -> None:
-        """Say the test figures and the cost."""
+        """Print the test figures and the cost."""
         figures = ", ".join(f"{which} {scores.top1:.2%}" for which, scores in test.items())
         self._print(
             f"test accuracy: {figures}; {relative_flops:.2f}x the FLOPs of full resolution; trained for "
@@ -81,7 +90,7 @@ class Lines(Reporter):
         )
 
     def sentence(self, line: dict[str, Any]) -> str:
-        """One epoch's figures in a line."""
+        """Return one epoch's figures as a line."""
         validation = ""
         if line["validation_loss"] is not None:
             validation = f", validation {line['validation_loss']:.3f} {line['validation_accuracy']:6.2%}"
@@ -95,7 +104,7 @@ class Lines(Reporter):
         )
 
     def _print(self, text: str) -> None:
-        print(text, flush=True)
+        print(printable(text, sys.stdout), flush=True)
 
 
 class Bar(Lines):
@@ -138,8 +147,8 @@ class Bar(Lines):
         if self._done == self._steps or time.monotonic() - self._shown > REFRESH_SECONDS:
             loss, accuracy = figures()
             left = seconds / self._done * (self._steps - self._done + self._epochs_left * self._steps)
-            told = f"loss {loss:.3f}, {accuracy:.2%}, {images / seconds:,.0f} images/s, about {_clock(left)} left"
-            self._bar.update(self._task, figures=told)
+            shown = f"loss {loss:.3f}, {accuracy:.2%}, {images / seconds:,.0f} images/s, about {_clock(left)} left"
+            self._bar.update(self._task, figures=shown)
             self._shown = time.monotonic()
 
     def close(self) -> None:
@@ -147,11 +156,15 @@ class Bar(Lines):
         self._bar.stop()
 
     def _print(self, text: str) -> None:
-        self._bar.console.print(text, highlight=False, markup=False)
+        self._bar.console.print(printable(text, self._bar.console.file), highlight=False, markup=False)
 
 
 def make_reporter(shown: bool = True) -> Reporter:
-    """A bar on a terminal, lines elsewhere, nothing where not shown (on all processes but the first)."""
+    """Return a bar on a terminal, lines elsewhere.
+
+    Args:
+        shown: whether there is anything to show; False on all processes but the first.
+    """
     if not shown:
         return Reporter()
     return Bar() if sys.stdout.isatty() else Lines()

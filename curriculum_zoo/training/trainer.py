@@ -4,394 +4,409 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
+import functools
+import signal
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..curricula import Stage
-from ..data.rand_augment import rand_augment
-from ..errors import TrainingError
+from ..curricula.samples.run_scores import RunScores
+from ..data import Batch
+from ..data.loading.loader import Loader
+from ..errors import TrainingError, TrainingInterrupted
 from ..evaluation.calibrate import calibrate_batchnorm
 from ..evaluation.metrics import Scores, collect, score
-from ..hub.folder import save_folder
+from ..recipes.schedule import share_of_peak
+from ..runs.folder import RunFolder
 from ..seeding import derive_seed
-from .checkpoint import load_checkpoint, save_checkpoint
-from .cost import peak_memory
-from .curves import draw_curves
-from .objectives import Mixer
+from ..views import View
+from ..weights.folder import Which
+from .accelerator import on_main_process
+from .checkpoint_interval import CheckpointInterval
+from .environment import environment, unchanging
+from .epoch_metrics import metrics_line
+from .epoch_totals import EpochTotals
+from .input_pipeline import InputPipeline
+from .interruption import Interruption
+from .out_of_memory import advice, is_out_of_memory, most_that_fit
+from .peak_memory import reset_peak_memory
 from .progress import Reporter
-from .run_folder import RunFolder
-from .schedule import share_of_peak
-from .setup import Setup, make_optimizer
-from .sums import COUNTS, Sums
+from .result import Result, best_epoch, measured
+from .run_files import WRITING_SECONDS, RunFiles
+from .run_parts import RunParts
+from .samples import chosen, image_stages, look
+from .step_guard import first_breakdown
+from .train_step import TrainStep
 
-__all__ = ["Result", "Trainer"]
+__all__ = ["CHECK_EVERY", "HEARD_SECONDS", "Trainer"]
 
+CHECK_EVERY = 50
+"""Most steps after which the host asks the device whether all went well, and writes a checkpoint where it is time."""
 
-@dataclass(frozen=True)
-class Result:
-    """What a finished run came to.
-
-    Attributes:
-        folder: the run's folder.
-        metrics: a dictionary an epoch, as in ``metrics.jsonl``.
-        test: scores on the test images of the ``last`` and the ``best`` epoch's weights.
-        best_epoch: the best epoch on validation images, counted from 0.
-        flops: forward and backward FLOPs of the whole training.
-        relative_flops: those as a share of a full-resolution training of equal length.
-        seconds: time spent training, validation left out.
-    """
-
-    folder: Path
-    metrics: list[dict[str, Any]]
-    test: dict[str, Scores]
-    best_epoch: int
-    flops: int
-    relative_flops: float
-    seconds: float
+HEARD_SECONDS = 5.0
+"""Time in which several processes agree that one of them was interrupted; torchrun kills those that take 30."""
 
 
 class Trainer:
     """One run in progress: its position, its optimiser, and what it measured so far.
 
     Args:
-        setup: everything the run consists of, checked.
+        parts: everything the run consists of, checked.
         folder: where it leaves its traces.
         reporter: shows progress.
-        checkpoint_minutes: longest time without a checkpoint.
+        interval: longest time without a checkpoint, but for the steps between two checks, and most steps.
+        interruption: says whether the run is to end early.
+
+    Attributes:
+        epoch: number of the present epoch, or of the next one between two.
+        step: steps of it that are done.
+        metrics: a line per epoch that is done.
     """
 
-    def __init__(self, setup: Setup, folder: RunFolder, reporter: Reporter, checkpoint_minutes: float) -> None:
-        self.setup = setup
-        self.recipe = setup.recipe
+    def __init__(
+        self,
+        parts: RunParts,
+        folder: RunFolder,
+        reporter: Reporter,
+        interval: CheckpointInterval | None = None,
+        interruption: Interruption | None = None,
+    ) -> None:
+        self.parts = parts
+        self.recipe = parts.recipe
         self.folder = folder
         self.reporter = reporter
         self.epoch = 0
         self.step = 0
         self.metrics: list[dict[str, Any]] = []
-        self.model = setup.accelerator.prepare(setup.trained)
-        self.optimizer = self._new_optimizer()
-        self.mixer = Mixer(self.recipe, setup.num_classes) if self.recipe.mixing.active else None
-        self._checkpoint_seconds = checkpoint_minutes * 60
-        self._sums: Sums | None = None
+        rules = [stage.samples for stage in parts.curriculum.stages()]
+        self._scores = RunScores(torch.from_numpy(parts.train_indices), rules)
+        self.train_step = TrainStep(parts, self._scores)
+        self._pipeline = InputPipeline(parts.recipe, parts.normalize, parts.num_classes)
+        self._files = RunFiles(folder, f"{self.recipe.model}, {self.recipe.curriculum}")
+        self._totals: EpochTotals | None = None
+        self._interval = interval or CheckpointInterval()
+        self._interruption = interruption or Interruption()
+        self._together = parts.accelerator.num_processes > 1
+        self._unwritten_steps = 0  # since the last checkpoint
+        self._next_check = 0
+        self._checked = 0, time.monotonic()
+        self._image_stages: list[tuple[Stage, int]] = []
 
     # -- the run ------------------------------------------------------------------------------------------------
 
     def run(self) -> Result:
         """Train from the present position to the end."""
+        if self.parts.accelerator.is_main_process:  # repeats take time to find
+            self.reporter.describe_data([*self.parts.data_set.layout, *self.parts.data_set.repeats])
         self.reporter.start(self.recipe, self.folder.path, self.epoch)
-        with contextlib.closing(self.reporter), contextlib.closing(self.setup.supply):
+        reset_peak_memory(self.parts.device)
+        with contextlib.closing(self.reporter), contextlib.closing(self.parts.loaders):
             for epoch in range(self.epoch, self.recipe.epochs):
-                stage = self.setup.curriculum.stage(epoch)
-                self._train_epoch(epoch, stage)
+                stage = self.parts.curriculum.stage(epoch)
+                self._train_epoch(stage)
                 self._finish_epoch(stage)
             return self._finish_run()
 
-    def _train_epoch(self, epoch: int, stage: Stage) -> None:
-        loader = self.setup.training_loader(stage)
+    def _train_epoch(self, stage: Stage) -> None:
+        loader = self.parts.loaders.training(stage)
         if stage.fresh_optimizer and self.step == 0:
-            self.optimizer = self._new_optimizer()
-        self._sums = self._sums or Sums.start(self.setup.device)
-        self.reporter.start_epoch(epoch, stage, loader.steps, self.step)
-        self.model.train()
-        peaks = self.setup.rates.in_stage(stage, self.optimizer.param_groups)
+            self.train_step.renew_optimizer()
+        totals = self._totals = self._totals or EpochTotals()
+        self.parts.trained.train()
+        peaks = self.parts.rates.in_stage(stage, self.train_step.optimizer.param_groups)
         # Photographs come at the stage's size already.
-        with stage.at_full_size(self.setup.image_size).applied_to(self.setup.network) as view:
-            started = saved = time.perf_counter()
-            for step, (images, labels) in enumerate(loader.batches(epoch, start=self.step), self.step):
-                self._seed(epoch, step)
-                progress = (epoch + step / loader.steps) / self.recipe.epochs
-                scale = stage.batch_scale(self.setup.image_size)
-                self._set_learning_rates(peaks, scale, progress)
-                with self._explained(epoch, step, stage, images):
-                    self._update(view(self._strengthened(images, stage, epoch, step)), labels, stage)
+        with stage.at_full_size(self.parts.image_size).applied_to(self.parts.network) as view:
+            started = time.perf_counter()
+            loader = self._chosen(loader, stage, view)
+            self.reporter.start_epoch(self.epoch, stage, loader.steps, self.step)
+            # Several processes must all end at the same step, which they agree on in a check.
+            batches = loader.batches(self.epoch, start=self.step)
+            batches = batches if self._together else self._until_interrupted(batches)
+            self._plan_check()
+            for step, batch in enumerate(batches, self.step):
+                self._seed(step)
+                here = stage.at_step(step)
+                _, scale = self.parts.loaders.scaled_batch(here)
+                self._set_learning_rates(peaks, scale, (self.epoch + step / loader.steps) / self.recipe.epochs)
+                images = targets = None
+                try:
+                    shown = view if here is stage else here.at_full_size(self.parts.image_size).view
+                    images, targets = self._pipeline(batch, here, shown, self.epoch)
+                    self.train_step(images, targets, batch, stage, step, totals)
+                except (torch.OutOfMemoryError, RuntimeError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    raise self._out_of_memory(step, here, batch, images, targets) from None
                 now = time.perf_counter()
-                self._sums.seconds += now - started
+                totals.seconds += now - started
                 started = now
                 self.step = step + 1
-                self.reporter.step(self._sums.images, self._sums.seconds, self._sums.figures)
-                if now - saved > self._checkpoint_seconds and self.step < loader.steps:
-                    self._save_checkpoint()
-                    started = saved = time.perf_counter()
-            self._sums.figures()  # the device may still be at work
-            self._sums.seconds += time.perf_counter() - started
+                self._unwritten_steps += 1
+                self.reporter.step(totals.images, totals.seconds, totals.loss_and_accuracy)
+                if self._next_check <= self.step < loader.steps and self._check(stage):
+                    self._write()
+                    started = time.perf_counter()
+            self._image_stages = image_stages(loader, stage)
+            self._check(stage)
+            totals.read()  # the device may still be at work
+            totals.seconds += time.perf_counter() - started
 
-    def _strengthened(self, images: Tensor, stage: Stage, epoch: int, step: int) -> Tensor:
-        """The images with the random augmentation that goes with the stage."""
-        if not stage.augment_strength:
-            return images
-        seed = derive_seed(self.recipe.seed, epoch, step, self.setup.accelerator.process_index)
-        generator = torch.Generator(self.setup.device).manual_seed(seed)
-        return rand_augment(images, stage.augment_strength, generator)
+    def _chosen(self, loader: Loader, stage: Stage, view: View) -> Loader:
+        """The loader of the images that the epoch sees, after a look at all of them where the stage wants one."""
+        if stage.samples is not None and stage.samples.looks and self.step == 0:
+            notes = look(
+                self.parts, loader, stage, self.epoch, lambda batch: self._pipeline(batch, stage, view, self.epoch)
+            )
+            self._scores.merge(self._gathered(notes.fresh()))
+        return chosen(loader, stage, self._scores)
 
-    def _update(self, images: Tensor, labels: Tensor, stage: Stage) -> None:
-        """One step of the optimiser on one batch of seen images."""
-        images = self.setup.normalize(images)
-        targets = labels
-        if self.mixer is not None:
-            images, targets = self.mixer(images, labels)
-        assert self._sums is not None
-        with self._sums.computing():
-            self.optimizer.zero_grad(set_to_none=True)
-            means, right = self._backward(images, targets, labels, stage)
-        self._refuse_infinite(means["loss"])
-        with self._sums.computing():
-            self.optimizer.step()
-        self._remember(means)
-        if self.setup.average is not None:
-            self.setup.average.update(self.setup.network)
-        self._sums.add(len(images), right, means)
+    def _check(self, stage: Stage) -> bool:
+        """Return whether it is time for a checkpoint; this waits for the device, and for all processes.
 
-    def _backward(
-        self, images: Tensor, targets: Tensor, labels: Tensor, stage: Stage
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """Accumulate gradients of one batch; its mean loss and other figures, and its count of right predictions."""
-        accelerator = self.setup.accelerator
-        means: dict[str, Tensor] = {}
-        right = torch.zeros((), dtype=torch.float64, device=self.setup.device)
-        parts = [tensor.chunk(self.recipe.accumulation) for tensor in (images, targets, labels)]
-        for index, (some_images, some_targets, some_labels) in enumerate(zip(*parts, strict=True), 1):
-            last = index == len(parts[0])
-            weight = len(some_images) / len(images)
-            with contextlib.nullcontext() if last else accelerator.no_sync(self.model):
-                outcome = self.setup.objective(self.model, some_images, some_targets, stage)
-                accelerator.backward(outcome.loss * weight)
-            for name, value in outcome.means().items():
-                means[name] = means.get(name, 0) + value.double() * weight
-            samples = len(outcome.logits) // len(some_images)
-            right += (outcome.logits.detach().argmax(1) == some_labels.repeat(samples)).sum() / samples
-        return means, right
+        Raises:
+            TrainingError: numbers were not finite, on any process.
+            TrainingInterrupted: any process was interrupted; a checkpoint is written.
+        """
+        due = self._interval.reached(self._files.age, self._unwritten_steps)
+        readings = self._gathered(
+            (self.train_step.guard.read(), due, self._steps_a_hearing(), self._interruption.signal)
+        )
+        breakdown = first_breakdown(reading for reading, *_ in readings)
+        if breakdown is not None:
+            raise TrainingError(
+                f"Training stopped at epoch {self.epoch}, step {breakdown.step}, stage '{stage.name}': "
+                f"{breakdown.cause}. Lower the learning rate, clip gradients (optimizer.clip_norm), use fp32, or leave "
+                f"up to {self.recipe.nonfinite_limit} such steps out by on_nonfinite=skip; --resume goes on from the "
+                "last checkpoint."
+            )
+        self._end_if_interrupted(number for *_, number in readings)
+        _, due, steps, _ = readings[0]
+        self._plan_check(steps)
+        return bool(due)
 
-    def _remember(self, means: dict[str, Tensor]) -> None:
-        """Let the objective remember what it is to remember, the same on all processes."""
-        figures = {name: value for name, value in means.items() if name != "loss"}
-        if figures:
-            values = self.setup.accelerator.reduce(torch.stack(list(figures.values())), reduction="mean")
-            self.setup.objective.update(dict(zip(figures, values.tolist(), strict=True)))
+    def _plan_check(self, most: int | None = None) -> None:
+        """Plan the next check, at the same step on all processes; where there are several, soon at first.
 
-    def _refuse_infinite(self, loss: Tensor) -> None:
-        """Stop before the step where loss or gradients are not finite; clip them where the recipe says so."""
-        accelerator = self.setup.accelerator
-        gradients = [p.grad for p in self.setup.network.parameters() if p.grad is not None]
-        if accelerator.scaler is not None:
-            accelerator.unscale_gradients(self.optimizer)
-        norm = torch.nn.utils.get_total_norm(gradients)
-        # fp16's loss scaling makes infinite gradients now and then, and skips those steps by itself.
-        finite = loss.isfinite() if accelerator.scaler is not None else loss.isfinite() & norm.isfinite()
-        if not finite.item():
-            what = "the loss" if not loss.isfinite().item() else "the gradient norm"
-            raise TrainingError(f"{what} is not finite")
-        if self.recipe.optimizer.clip_norm is not None:
-            parameters = [p for p in self.setup.network.parameters() if p.grad is not None]
-            torch.nn.utils.clip_grads_with_norm_(parameters, self.recipe.optimizer.clip_norm, norm)
+        Args:
+            most: steps until then, at most.
+        """
+        usual = 1 if self._together and most is None else CHECK_EVERY
+        bounds = (usual, most, self._interval.most_steps(self._unwritten_steps))
+        self._next_check = self.step + min(bound for bound in bounds if bound is not None)
+        self._checked = self.step, time.monotonic()
+
+    def _steps_a_hearing(self) -> int | None:
+        """The steps, at least 1, in which several processes hear of an interruption in time; None for one process."""
+        step, then = self._checked
+        seconds = max(time.monotonic() - then, 1e-9)
+        return max(1, int(HEARD_SECONDS * (self.step - step) / seconds)) if self._together else None
+
+    # -- interruptions ------------------------------------------------------------------------------------------
+
+    def _until_interrupted(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Yield batches up to the one that is at work when this process is interrupted."""
+        given = False
+        try:
+            for batch in batches:
+                yield batch
+                given = True
+                if self._interruption.signal is not None:
+                    return
+        except TrainingError:
+            # The processes that read images may have been interrupted too, and died of it.
+            if self._interruption.signal is None or not given:
+                raise
+
+    def _end_if_interrupted(self, signals: Iterable[int | None]) -> None:
+        """Write a checkpoint and end the run where any process was interrupted.
+
+        Args:
+            signals: the signal of each process that was, None for the others.
+
+        Raises:
+            TrainingInterrupted: one was.
+        """
+        if (number := next((number for number in signals if number is not None), None)) is None:
+            return
+        self._write()
+        self.parts.accelerator.wait_for_everyone()
+        raise TrainingInterrupted(
+            f"Training was interrupted by {signal.Signals(number).name} at epoch {self.epoch}, step {self.step}; its "
+            f"checkpoint is in {self.folder.path}.",
+            number,
+        )
 
     # -- after an epoch, after the run --------------------------------------------------------------------------
 
     def _finish_epoch(self, stage: Stage) -> None:
-        assert self._sums is not None
-        sums = {name: self._reduce(value) for name, value in self._sums.to_dict().items()}
+        assert self._totals is not None
+        totals = EpochTotals.summed(self._gathered(self._totals.to_dict()))
+        if self._scores.any:
+            self._scores.merge(self._gathered(self._scores.fresh()))
         network = self._network_to_show()
-        held_out = self.setup.validation_batches()
+        held_out = self.parts.loaders.validation()
         validation = self._score(network, held_out) if held_out else None
-        self.metrics.append(self._metrics_line(stage, sums, validation))
-        self.epoch, self.step, self._sums = self.epoch + 1, 0, None
-        if self.setup.accelerator.is_main_process:
-            facts = {"recipe": self.recipe.to_dict(), "epoch": self.epoch - 1, "metrics": self.metrics[-1]}
-            for folder in (self.folder.best, self.folder.last):
-                if folder == self.folder.last or self.best_epoch == self.epoch - 1:
-                    save_folder(folder, network.state_dict(), self.setup.config(facts))
-        self._save_checkpoint()
-        self._write_log()
-        self._list_skipped()
+        line = metrics_line(self.parts, self.epoch, stage, self._image_stages, totals, validation, self.metrics)
+        line["lr"] = max(group["lr"] for group in self.train_step.optimizer.param_groups)
+        if self.recipe.on_nonfinite == "skip":
+            line["skipped_steps"] = self.train_step.guard.skipped
+        self.metrics.append(line)
+        done = self.epoch
+        self.epoch, self.step, self._totals = done + 1, 0, None
+        if self.parts.accelerator.is_main_process:
+            which: list[Which] = ["last", "best"] if self.best_epoch == done else ["last"]
+            facts = {"recipe": self.recipe.to_dict(), "epoch": done, "metrics": self.metrics[-1]}
+            self._files.hold(which, network.state_dict(), self.parts.config(facts))
+        age, steps = self._files.age, self._unwritten_steps
+        due = age >= WRITING_SECONDS or self._interval.reached(age, steps) or self.epoch == self.recipe.epochs
+        if self._gathered(due)[0]:
+            self._write()
+            self._list_skipped()
         self.reporter.end_epoch(self.metrics[-1])
-
-    def _write_log(self) -> None:
-        """Bring the lines of metrics and their figure up to the epochs done."""
-        if self.setup.accelerator.is_main_process and self.metrics:
-            self.folder.write_metrics(self.metrics)
-            draw_curves(self.metrics, self.folder.curves, title=f"{self.recipe.model}, {self.recipe.curriculum}")
-
-    def _list_skipped(self) -> None:
-        """List the images that were left out, by whichever process."""
-        if self.recipe.photos.on_bad_image != "skip":
-            return
-        from accelerate.utils import gather_object
-
-        skipped = {name: reason for part in gather_object([self.setup.supply.skipped]) for name, reason in part.items()}
-        if self.setup.accelerator.is_main_process:
-            self.folder.write_skipped(skipped)
-
-    def _metrics_line(self, stage: Stage, sums: dict[str, float], validation: Scores | None) -> dict[str, Any]:
-        before = self.metrics[-1] if self.metrics else {"flops": 0, "full_flops": 0, "seconds": 0.0}
-        images, processes = int(sums["images"]), self.setup.accelerator.num_processes
-        seconds = sums["seconds"] / processes
-        on_cpu = self.setup.device.type == "cpu"
-        means = {name: total / images for name, total in sums.items() if name not in COUNTS}
-        return {
-            "epoch": self.epoch,
-            "stage": stage.name,
-            "image_size": stage.pixels(self.setup.image_size),
-            "lr": max(group["lr"] for group in self.optimizer.param_groups),
-            "train_loss": means.pop("loss"),
-            "train_accuracy": means.pop("right"),
-            "validation_loss": validation.loss if validation else None,
-            "validation_accuracy": validation.top1 if validation else None,
-            "images_per_second": images / seconds,
-            "flops": before["flops"] + images * self.setup.cost.of(stage, means),
-            "full_flops": before["full_flops"] + images * self.setup.cost.full(),
-            "seconds": before["seconds"] + seconds,
-            "peak_memory_bytes": peak_memory(self.setup.device),
-            # A GPU computes while the host goes on, so there this share cannot be read off the host's clock.
-            "overhead": 1 - sums["compute_seconds"] / sums["seconds"] if on_cpu else None,
-            **means,
-        }
 
     @property
     def best_epoch(self) -> int:
         """The best epoch so far on validation images; the last one where none are held out."""
-        if self.metrics[-1]["validation_loss"] is None:
-            return len(self.metrics) - 1
-        if self.recipe.best == "loss":
-            return min(range(len(self.metrics)), key=lambda epoch: self.metrics[epoch]["validation_loss"])
-        return max(range(len(self.metrics)), key=lambda epoch: self.metrics[epoch]["validation_accuracy"])
+        return best_epoch(self.metrics, self.recipe.best)
 
     def _finish_run(self) -> Result:
         """Take the figures on the test images: of the last weights, and of the best epoch's."""
         from safetensors.torch import load_file
 
-        self.setup.accelerator.wait_for_everyone()
+        self.parts.accelerator.wait_for_everyone()
         test = {}
-        network = copy.deepcopy(self.setup.network)
+        network = copy.deepcopy(self.parts.network)
         for which, path in (("last", self.folder.last), ("best", self.folder.best)):
             network.load_state_dict(load_file(path / "model.safetensors"))
-            test[which] = self._score(network, self.setup.test_batches())
-        line = self.metrics[-1]
-        result = Result(
-            folder=self.folder.path,
-            metrics=self.metrics,
-            test=test,
-            best_epoch=self.best_epoch,
-            flops=line["flops"],
-            relative_flops=line["flops"] / line["full_flops"],
-            seconds=line["seconds"],
-        )
-        if self.setup.accelerator.is_main_process:
-            facts = dataclasses.asdict(result) | {"test": {which: scores.to_dict() for which, scores in test.items()}}
-            del facts["folder"], facts["metrics"]
-            self.folder.write_results(facts)
+            test[which] = self._score(network, self.parts.loaders.test())
+        if self.recipe.validation and not any(map(measured, self.metrics)):
+            warnings.warn(
+                f"{self.folder.path}: in no epoch the loss on validation images was a finite number, so that none is "
+                "the best: best/ holds the last one's weights. Lower the learning rate, or clip gradients.",
+                stacklevel=2,
+            )
+        result = Result.of(self.folder.path, self.metrics, test, self.best_epoch)
+        on_main_process(self.parts.accelerator, lambda: self.folder.write_results(result.to_dict()))
         self.reporter.finish(result.test, result.relative_flops, result.seconds, self.folder.path)
         return result
 
     def _network_to_show(self) -> nn.Module:
         """The network whose figures are taken and whose weights are kept: averaged and calibrated where wanted."""
-        average, batches = self.setup.average, self.recipe.calibrate_batchnorm
-        network: nn.Module = self.setup.network if average is None else average.module
+        average, batches = self.parts.average, self.recipe.calibrate_batchnorm
+        network: nn.Module = self.parts.network if average is None else average.module
         if batches:
-            network = calibrate_batchnorm(copy.deepcopy(network), self.setup.calibration_batches(batches))
-        elif self.setup.accelerator.num_processes > 1:
+            images = map(self.parts.normalize, self.parts.loaders.calibration(batches))
+            network = calibrate_batchnorm(copy.deepcopy(network), images)
+        elif self.parts.accelerator.num_processes > 1:
             # Each process gathers running statistics from its own images; the first one's are those that are kept.
             for buffer in network.buffers():
                 torch.distributed.broadcast(buffer, src=0)
         return network
 
-    def _score(self, network: nn.Module, batches: Iterator[tuple[Tensor, Tensor]]) -> Scores:
-        from accelerate.utils import gather_object
+    def _score(self, network: nn.Module, batches: Iterator[Batch]) -> Scores:
+        self._seed(self.step)  # for networks that draw where to look
+        batches = self._until_interrupted(batches)
+        normalized = ((self.parts.normalize(batch.images), batch.labels) for batch in batches)
+        own = collect(network, normalized, device=self.parts.device, precision=self.recipe.precision)
+        shares = self._gathered((*own, self._interruption.signal))
+        self._end_if_interrupted(number for *_, number in shares)
+        logits, labels, _ = zip(*shares, strict=True)
+        return score(torch.cat(logits), torch.cat(labels))
 
-        self._seed(self.epoch, self.step)  # for networks that draw where to look
-        normalized = ((self.setup.normalize(images), labels) for images, labels in batches)
-        own = collect(network, normalized, device=self.setup.device, precision=self.recipe.precision)
-        parts = gather_object([own])
-        return score(torch.cat([logits for logits, _ in parts]), torch.cat([labels for _, labels in parts]))
+    def _list_skipped(self) -> None:
+        """List the images that any process left out."""
+        if self.recipe.photos.on_bad_image == "skip":
+            shares = self._gathered(self.parts.loaders.factory.skipped)
+            if self.parts.accelerator.is_main_process:
+                self.folder.write_skipped({name: reason for share in shares for name, reason in share.items()})
 
     # -- position -----------------------------------------------------------------------------------------------
 
-    def _save_checkpoint(self) -> None:
-        if not self.setup.accelerator.is_main_process:
-            return
-        scaler = self.setup.accelerator.scaler
-        state = {
+    def _write(self) -> None:
+        """Write all that is due, on the first process; the others hand in their totals of the epoch."""
+        totals = self._gathered(self._totals.to_dict()) if self._totals else None
+        notes = self._gathered(self._scores.fresh()) if self._scores.any else None
+
+        def write() -> None:
+            state = self._state(totals)
+            if notes is not None:
+                state["samples"] = self._scores.state_dict(notes)
+            self._files.write(state, self.metrics)
+
+        on_main_process(self.parts.accelerator, write)
+        self._unwritten_steps = 0
+
+    def _state(self, totals: list[dict[str, float]] | None) -> dict[str, Any]:
+        """The checkpoint: everything that the rest of the run depends on, and by which it is known."""
+        return {
             "recipe": self.recipe.to_dict(),
+            "unchanging": self._unchanging,
             "epoch": self.epoch,
             "step": self.step,
             "metrics": self.metrics,
-            "sums": self._sums.to_dict() if self._sums else None,
-            "model": self.setup.network.state_dict(),
-            "average": self.setup.average.state_dict() if self.setup.average else None,
-            "optimizer": self.optimizer.state_dict(),
-            "objective": self.setup.objective.state_dict(),
-            "scaler": scaler.state_dict() if scaler else None,
-            "rng": torch.get_rng_state(),
+            "totals": totals,
+            "model": self.parts.network.state_dict(),
+            "average": self.parts.average.state_dict() if self.parts.average else None,
+            "objective": self.parts.objective.state_dict(),
+            **self.train_step.state_dict(),
         }
-        save_checkpoint(self.folder.path, state)
 
-    def restore(self) -> None:
-        """Go back to the position of the folder's newest checkpoint; to the start where there is none.
+    @functools.cached_property
+    def _unchanging(self) -> dict[str, Any]:
+        return unchanging(environment(self.parts))
 
-        Raises:
-            CheckpointError: no checkpoint can be read.
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore the position of a checkpoint, which another number of processes may have written.
+
+        Args:
+            state: the checkpoint.
         """
-        state = load_checkpoint(self.folder.path)
-        if state is None:
-            return
+        accelerator = self.parts.accelerator
         self.epoch, self.step, self.metrics = state["epoch"], state["step"], state["metrics"]
-        self._sums = Sums.start(self.setup.device, state["sums"]) if state["sums"] else None
-        self.setup.network.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.setup.objective.load_state_dict(state["objective"])
-        torch.set_rng_state(state["rng"])
-        if self.setup.average is not None:
-            self.setup.average.load_state_dict(state["average"])
-        if self.setup.accelerator.scaler is not None:
-            self.setup.accelerator.scaler.load_state_dict(state["scaler"])
-        self._write_log()  # a kill may have come after the checkpoint and before its line
+        if state["totals"]:
+            self._totals = EpochTotals.share(state["totals"], accelerator.process_index, accelerator.num_processes)
+        self.parts.network.load_state_dict(state["model"])
+        self.parts.objective.load_state_dict(state["objective"])
+        self.train_step.load_state_dict(state)
+        if self._scores.any:
+            self._scores.load_state_dict(state["samples"])
+        if self.parts.average is not None:
+            self.parts.average.load_state_dict(state["average"])
+        if accelerator.is_main_process:
+            self._files.write_log(self.metrics)  # a kill may have come after the checkpoint and before its line
 
     # -- small parts --------------------------------------------------------------------------------------------
 
-    def _new_optimizer(self) -> Any:
-        return self.setup.accelerator.prepare(
-            make_optimizer(self.setup.network, self.recipe.optimizer, self.setup.rates)
-        )
-
     def _set_learning_rates(self, peaks: list[float], scale: float, progress: float) -> None:
         """Set the rates of the optimiser's groups, whose peaks these are, for a share of training done."""
-        for group, peak in zip(self.optimizer.param_groups, peaks, strict=True):
+        for group, peak in zip(self.train_step.optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * (scale * share_of_peak(self.recipe.schedule, progress, peak))
 
-    def _seed(self, epoch: int, step: int) -> None:
-        """Set every generator that networks and libraries draw from, so that no state needs to be carried along."""
-        seed = derive_seed(self.recipe.seed, epoch, step, self.setup.accelerator.process_index)
-        torch.manual_seed(seed)
-        if self.mixer is not None:
-            np.random.seed(seed % 2**32)  # noqa: NPY002  timm's Mixup draws from it
+    def _seed(self, step: int) -> None:
+        """Seed what networks draw from, at each step, so that no generator's state needs to be carried along."""
+        torch.manual_seed(derive_seed(self.recipe.seed, self.epoch, step, self.parts.accelerator.process_index))
 
-    def _reduce(self, value: float) -> float:
-        if self.setup.accelerator.num_processes == 1:
-            return value
-        tensor = torch.tensor(value, dtype=torch.float64, device=self.setup.device)
-        return float(self.setup.accelerator.reduce(tensor, reduction="sum").item())
+    def _gathered(self, value: Any) -> list[Any]:
+        """The values of all processes, in their order."""
+        from accelerate.utils import gather_object
 
-    @contextlib.contextmanager
-    def _explained(self, epoch: int, step: int, stage: Stage, images: Tensor) -> Iterator[None]:
-        """Turn what goes wrong inside a step into one error that says where, and what to do."""
-        where = f"epoch {epoch}, step {step}, stage '{stage.name}'"
-        try:
-            yield
-        except TrainingError as error:
-            raise TrainingError(
-                f"Training stopped at {where}: {error}. Lower the learning rate, clip gradients "
-                "(optimizer.clip_norm), or use fp32; --resume goes on from the last checkpoint."
-            ) from None
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
-                raise
-            raise TrainingError(
-                f"Out of memory at {where}: a batch of {len(images)} images of {stage.pixels(self.setup.image_size)} "
-                f"px. Lower batch_size, or raise accumulation above {self.recipe.accumulation}."
-            ) from error
+        return cast("list[Any]", gather_object([value]))
+
+    def _out_of_memory(
+        self, step: int, stage: Stage, batch: Batch, images: Tensor | None, targets: Tensor | None
+    ) -> TrainingError:
+        """The error for exhausted memory in a step; what would fit is found by trying, where no other process waits."""
+        accumulation, count, fits = self.recipe.accumulation, len(batch.images), None
+        if images is not None and targets is not None and not self._together:
+            pair, attempt = (images, targets), self.train_step.attempt
+            fits = most_that_fit(lambda n: attempt(pair[0][:n], pair[1][:n], stage), -(-count // accumulation))
+        return TrainingError(
+            f"Out of memory at epoch {self.epoch}, step {step}, stage '{stage.name}': a batch of {count} images of "
+            f"{stage.pixels(self.parts.image_size)} px{f', in {accumulation} parts' if accumulation > 1 else ''}. "
+            f"{advice(self.recipe.batch_size, accumulation, count, fits)}"
+        )

@@ -73,7 +73,7 @@ def labels():
 def plain_training():
     """The three lines, as anyone would write them, and the loop round them."""
 
-    def train(network, curriculum, batches, make_optimizer, *, after_view=lambda images: images, rate=None):
+    def train(network, curriculum, batches, make_optimizer, *, after_view=lambda images: images, rate=None, rates=None):
         optimizer = make_optimizer(network)
         for epoch in range(curriculum.epochs):
             network.train()
@@ -81,12 +81,38 @@ def plain_training():
                 optimizer = make_optimizer(network)
             if rate is not None:
                 optimizer.param_groups[0]["lr"] = rate(epoch)
+            for group, group_rate in zip(optimizer.param_groups, rates(epoch) if rates else (), strict=bool(rates)):
+                group["lr"] = group_rate
             with curriculum.stage(epoch).applied_to(network) as view:
                 for images, labels in batches(epoch):
                     optimizer.zero_grad()
                     nn.functional.cross_entropy(network(after_view(view(images))), labels).backward()
                     optimizer.step()
         return network.state_dict()
+
+    return train
+
+
+@pytest.fixture
+def scaled_training(plain_training):
+    """The plain loop with an SGD whose groups are single parameters, and rates of the stage, by prefixes of names."""
+
+    def train(network, curriculum, batches, *, lr, batch_size=None, **options):
+        names = [name for name, _ in network.named_parameters()]
+
+        def make_optimizer(network):
+            groups = [{"params": [parameter]} for parameter in network.parameters()]
+            return torch.optim.SGD(groups, lr=lr(0), momentum=0.9, weight_decay=0.01)
+
+        def rates(epoch):
+            stage = curriculum.stage(epoch)
+            ratio = 1 if batch_size is None else stage.scaled_batch(batch_size, SIDE)[1]
+            scales = [
+                next((scale for prefix, scale in stage.lr_scales if name.startswith(prefix)), 1.0) for name in names
+            ]
+            return [lr(epoch) * ratio * scale for scale in scales]
+
+        return plain_training(network, curriculum, batches, make_optimizer, rates=rates, **options)
 
     return train
 

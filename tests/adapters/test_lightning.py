@@ -118,6 +118,54 @@ def test_small_training_equals_the_plain_loop_to_the_bit(trainer_of, tiny_net, l
     same_weights(network.state_dict(), expected)
 
 
+def halving(epoch):
+    return 0.1 * 0.5**epoch
+
+
+def test_learning_rates_of_parts_are_scaled_while_the_stage_lasts_and_schedulers_go_on(
+    trainer_of, tiny_net, loader, scaled_training, same_weights
+):
+    curriculum = create_curriculum("hrt(edge_epochs=2,freeze=none,edge_lr_scales=((layer1,5),(head,0.1)))", epochs=4)
+    network, rates = tiny_net(), []
+    look = Each(lambda trainer, module: rates.append([group["lr"] for group in trainer.optimizers[0].param_groups]))
+    trainer_of(CurriculumCallback(curriculum), look).fit(Classifier(network), loader)
+    expected = scaled_training(tiny_net(), curriculum, lambda epoch: loader, lr=halving)
+    same_weights(network.state_dict(), expected)
+    assert rates == [[halving(step // 3)] for step in range(1, 13)]
+
+
+def test_batches_grow_as_images_shrink_and_rates_with_them(
+    trainer_of, tiny_net, images, labels, scaled_training, same_weights
+):
+    curriculum = create_curriculum("trd(variant=regular,resolution=12,scale_batch=true)", epochs=4)
+    callback = CurriculumCallback(curriculum, image_size=16)
+    data = TensorDataset(images, labels)
+
+    class WithLoader(Classifier):
+        def train_dataloader(self):
+            return DataLoader(data, batch_size=callback.batch_size(3, self.trainer.current_epoch))
+
+    network, steps = tiny_net(), []
+    look = Each(lambda trainer, module: steps.append(trainer.current_epoch))
+    trainer_of(callback, look, reload_dataloaders_every_n_epochs=1).fit(WithLoader(network))
+    assert [steps.count(epoch) for epoch in range(4)] == [3, 4, 3, 4]  # of 12 images, 5 and 3 a batch
+    sizes = {0: 5, 1: 3, 2: 5, 3: 3}
+    expected = scaled_training(
+        tiny_net(), curriculum, lambda epoch: DataLoader(data, sizes[epoch]), lr=halving, batch_size=3
+    )
+    same_weights(network.state_dict(), expected)
+
+
+def test_batches_that_could_not_grow_are_refused_with_what_is_missing(trainer_of, tiny_net, loader):
+    curriculum = create_curriculum("trd(variant=regular,scale_batch=true)", epochs=4)
+    with pytest.raises(CurriculumError, match="reload_dataloaders_every_n_epochs=1"):
+        trainer_of(CurriculumCallback(curriculum, image_size=16)).fit(Classifier(tiny_net()), loader)
+    with pytest.raises(CurriculumError, match=r"callback\.batch_size"):
+        trainer_of(CurriculumCallback(curriculum, image_size=16), reload_dataloaders_every_n_epochs=1).fit(
+            Classifier(tiny_net()), loader
+        )
+
+
 def test_frozen_parts_rest_and_then_learn_with_a_fresh_optimiser(trainer_of, tiny_net, loader):
     network = tiny_net()
     weights, steps, stages = [network.layer4[0].weight.detach().clone()], [], []

@@ -84,6 +84,58 @@ def test_small_training_equals_the_plain_loop(timm_loader_of, tiny_net, plain_tr
     same_weights(network.state_dict(), expected, rtol=1e-4, atol=1e-5)
 
 
+def plain_loader(images, labels, batch_size):
+    return DataLoader(TensorDataset(images, labels), batch_size)
+
+
+def test_learning_rates_of_parts_are_scaled_while_the_stage_lasts(
+    images, labels, tiny_net, scaled_training, same_weights, timm_loader_of
+):
+    curriculum = create_curriculum("hrt(edge_epochs=2,freeze=none,edge_lr_scales=((layer1,5),(head,0.1)))", epochs=4)
+    network = tiny_net()
+    optimizer = sgd(network)
+    inner = plain_loader(images, labels, 4)
+    loader = CurriculumLoader(inner, curriculum, network, optimizer, mean=[0], std=[1])
+    run_script(network, optimizer, loader, timm_loader_of(is_training=False), 4)
+    expected = scaled_training(tiny_net(), curriculum, lambda epoch: inner, lr=lambda epoch: 0.05)
+    same_weights(network.state_dict(), expected)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.05]
+
+
+def test_batches_grow_as_images_shrink_and_rates_with_them(
+    images, labels, tiny_net, scaled_training, same_weights, timm_loader_of
+):
+    curriculum = create_curriculum("trd(variant=regular,resolution=12,scale_batch=true)", epochs=4)
+    network, lengths = tiny_net(), []
+    optimizer = sgd(network)
+    loader = CurriculumLoader(
+        plain_loader(images, labels, 3), curriculum, network, optimizer, mean=[0], std=[1], image_size=16
+    )
+    after = lambda epoch: lengths.append(len(loader))  # noqa: E731
+    run_script(network, optimizer, loader, timm_loader_of(is_training=False), 4, after_epoch=after)
+    assert lengths == [3, 4, 3, 4]  # of 12 images, 5 and 3 a batch
+    sizes = {0: 5, 1: 3, 2: 5, 3: 3}
+    expected = scaled_training(
+        tiny_net(), curriculum, lambda epoch: plain_loader(images, labels, sizes[epoch]), lr=lambda epoch: 0.05,
+        batch_size=3,
+    )  # fmt: skip
+    same_weights(network.state_dict(), expected)
+
+
+def test_scaled_batches_of_timms_loader_stay_even_and_are_refused_where_the_loader_runs_on(timm_loader_of, tiny_net):
+    curriculum = create_curriculum("trd(participation=1,resolution=14,scale_batch=true)", epochs=2)
+    network = tiny_net()
+    options = {"image_size": 16, "model": network, "optimizer": sgd(network)}
+    loader = CurriculumLoader(timm_loader_of(), curriculum, **options)
+    for epoch in range(2):
+        loader.set_epoch(epoch)
+        assert [len(images) for images, _ in loader] == [6, 6]  # 4 · (16 / 14)² is 5.2
+    with pytest.raises(CurriculumError, match="use_multi_epochs_loader"):
+        CurriculumLoader(timm_loader_of(use_multi_epochs_loader=True), curriculum, **options)
+    with pytest.raises(CurriculumError, match="image_size=224"):
+        CurriculumLoader(timm_loader_of(), curriculum, network, sgd(network))
+
+
 def test_network_sees_the_stages_and_validation_full_images(timm_loader_of, tiny_net, seen):
     curriculum = create_curriculum("trd(variant=regular)", epochs=4)
     network = tiny_net()

@@ -150,6 +150,19 @@ def test_small_training_equals_the_plain_loop_to_the_bit(
     same_weights(model.network.state_dict(), accumulated(plain, curriculum, images, labels))
 
 
+def test_learning_rates_of_parts_are_scaled_while_the_stage_lasts_and_schedulers_go_on(
+    trainer_of, tiny_net, images, labels, scaled_training, same_weights
+):
+    curriculum = create_curriculum("hrt(edge_epochs=2,freeze=none,edge_lr_scales=((layer1,5),(head,0.1)))", epochs=4)
+    model, rates = Wrapped(tiny_net()), []
+    look = Each(lambda state, optimizer: rates.append([group["lr"] for group in optimizer.param_groups]))
+    trainer_of(model, CurriculumCallback(curriculum), look, optimizer=sgd(model)).train()
+    batches = DataLoader(list(zip(images, labels, strict=True)), batch_size=4)
+    expected = scaled_training(tiny_net(), curriculum, lambda epoch: batches, lr=lambda epoch: 0.1 * 0.5**epoch)
+    same_weights(model.network.state_dict(), expected)
+    assert rates == [[0.1 * 0.5 ** (step // 3)] for step in range(1, 13)]
+
+
 def accumulated(network, curriculum, images, labels):
     """The plain loop with one step an epoch, its gradient the mean of three batches'."""
     optimizer = sgd(network)
@@ -263,6 +276,8 @@ def test_hook_leaves_the_model_when_training_ends(trainer_of, tiny_net, images, 
 def test_what_does_not_fit_is_told(trainer_of, tiny_net, images, labels):
     with pytest.raises(CurriculumError, match="plans epochs 0 to 3, not 4"):
         trainer_of(Wrapped(tiny_net()), callback_for(HRT), num_train_epochs=5).train()
+    with pytest.raises(CurriculumError, match="fixed when training begins"):
+        callback_for("trd(scale_batch=true)")
     with pytest.raises(CurriculumError, match="given no 'x', but pixel_values, labels"):
         trainer_of(Wrapped(tiny_net()), callback_for(HRT, images="x")).train()
     data = [{"pixel_values": 5 * image, "labels": 0} for image in images]

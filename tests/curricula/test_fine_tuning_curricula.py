@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from curriculum_zoo import create_model
-from curriculum_zoo.adapters.stage_keeper import StageKeeper
 from curriculum_zoo.curricula import Fixres, Freeze, Frozen, Stage, create_curriculum
 from curriculum_zoo.errors import CurriculumError
 
@@ -139,11 +138,6 @@ def test_hrt_scales_rates_while_it_shows_edges():
 def test_rates_by_stage_survive_an_overlay():
     plan = create_curriculum("trd(participation=1)+hrt(edge_epochs=1,edge_lr_scales=((fc,2)))", epochs=2)
     assert [plan.stage(epoch).lr_scales for epoch in range(2)] == [(("fc", 2.0),), ()]
-
-
-def test_other_libraries_loops_refuse_rates_by_stage():
-    with pytest.raises(CurriculumError, match="changes the learning rates of parts"):
-        StageKeeper(create_curriculum("hrt(edge_epochs=1,edge_lr_scales=((fc,2)))", epochs=2))
 
 
 def test_freezing_holds_weights_and_outputs_of_the_frozen_part(resnet):

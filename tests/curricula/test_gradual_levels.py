@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curriculum_zoo.curricula import GradualLevels, create_curriculum, curriculum_from_dict
-from curriculum_zoo.curricula.views import BoxBlur, Resize
 from curriculum_zoo.errors import CurriculumError
+from curriculum_zoo.views import BoxBlur, Resize
 
 
 def plan(curriculum, *wanted, full=56):

@@ -1,8 +1,6 @@
 """From a specification to a data set."""
 
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -94,18 +92,3 @@ def test_a_folder_that_may_not_be_read_is_told_and_not_taken_for_empty(tmp_path,
     monkeypatch.setattr(os, "scandir", refusing)
     with pytest.raises(DataError, match=r"folder cannot be read: .*Permission denied: '.*red'"):
         open_dataset(f"folder:{tmp_path}")
-
-
-def test_the_augmentation_settings_are_told_without_importing_torch():
-    code = "import sys; from curriculum_zoo.data import Augmentation; print('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
-
-
-def test_the_face_of_the_package_names_what_it_has():
-    import curriculum_zoo.data as face
-
-    for name in face.__all__:
-        assert getattr(face, name).__name__ == name
-    assert dir(face) == sorted(face.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        face.nothing  # noqa: B018

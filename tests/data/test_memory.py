@@ -33,6 +33,21 @@ def test_a_system_that_does_not_tell_refuses_nothing(monkeypatch):
         ({"memory.max": "1000\n", "memory.current": "1300\n"}, 0),
         ({"memory.max": "max\n", "memory.current": "300\n"}, None),
         ({"memory/memory.limit_in_bytes": "1000\n", "memory/memory.usage_in_bytes": "400\n"}, 600),
+        # The page cache is counted as used, and is free.
+        (
+            {"memory.max": "1000", "memory.current": "900", "memory.stat": "anon 250\nfile 640\ninactive_file 500\n"},
+            600,
+        ),
+        ({"memory.max": "1000", "memory.current": "1000", "memory.stat": "inactive_anon 700\nactive_file 50\n"}, 0),
+        ({"memory.max": "1000", "memory.current": "300", "memory.stat": "of another\nkernel than is known\n"}, 700),
+        (
+            {
+                "memory/memory.limit_in_bytes": "1000\n",
+                "memory/memory.usage_in_bytes": "900\n",
+                "memory/memory.stat": "inactive_file 20\ntotal_inactive_file 300\n",
+            },
+            400,
+        ),
         ({}, None),
     ],
 )

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curriculum_zoo.data import Augmentation, ResidentLoader, Supply, open_dataset
-from curriculum_zoo.data.grass import grass
+from curriculum_zoo.data import ResidentLoader, open_dataset
+from curriculum_zoo.data.sets.grass import grass
+from curriculum_zoo.recipes import Augmentation
 
 pytestmark = pytest.mark.data
 
@@ -34,7 +35,7 @@ def test_an_epoch_of_cifar10_shows_every_image_once(root):
     cifar = open_dataset(f"npz:{root / 'cifar10.npz'}")
     augmentation = Augmentation(flip=True)
     loader = ResidentLoader(cifar.train_images, cifar.train_labels, batch_size=128, augmentation=augmentation)
-    sums = [images.mul(255).sum(dim=(1, 2, 3)).double() for images, _ in loader.batches(0)]
+    sums = [batch.images.mul(255).sum(dim=(1, 2, 3)).double() for batch in loader.batches(0)]
     expected = cifar.train_images.reshape(50000, -1).sum(axis=1, dtype=np.int64)
     assert np.allclose(np.sort(np.concatenate(sums)), np.sort(expected), rtol=1e-5)
 
@@ -93,12 +94,12 @@ def test_tiny_imagenet_and_caltech_are_read_by_their_names(root):
 
 def test_photographs_are_read_at_every_size_in_memory_that_stays_flat(root):
     photos = open_dataset(f"folder:{root / 'caltech256_10'}", image_size=96, resident=False)
-    supply = Supply(photos, workers=2)
-    loader = supply.loader(np.arange(len(photos.train_labels)), training=True, batch_size=64)
+    factory = photos.loader_factory(workers=2)
+    loader = factory.loader(np.arange(len(photos.train_labels)), training=True, batch_size=64)
     memory = []
     for epoch in range(6):
         some = loader.with_pixels((96, 48)[epoch % 2])
-        assert sum(len(images) for images, _ in some.batches(epoch)) == len(photos.train_labels)
+        assert sum(len(batch.images) for batch in some.batches(epoch)) == len(photos.train_labels)
         memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-    supply.close()
+    factory.close()
     assert memory[-1] < 1.05 * memory[1]

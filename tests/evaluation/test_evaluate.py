@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from curriculum_zoo.errors import DataError, ModelError, UnknownNameError, WeightsError
 from curriculum_zoo.evaluation import evaluate
-from curriculum_zoo.evaluation.subject import load_subject
+from curriculum_zoo.evaluation.trained_network import load_trained_network
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +29,10 @@ def forward(weights, images):
 
 def expected(run, arrays, side, which="best"):
     """Top-1, loss and accuracy by class on the test images at a resolution."""
-    subject = load_subject(run, which=which, device="cpu")
+    trained = load_trained_network(run, which=which, device="cpu")
     mean, std = (
         torch.tensor(values, dtype=torch.float64).view(-1, 1, 1)
-        for values in (subject.normalize.mean, subject.normalize.std)
+        for values in (trained.normalize.mean, trained.normalize.std)
     )
     images = torch.from_numpy(arrays["x_test"]).permute(0, 3, 1, 2).double() / 255
     if side != 16:

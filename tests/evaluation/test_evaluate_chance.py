@@ -12,7 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from curriculum_zoo.data import ResidentLoader, open_dataset
 from curriculum_zoo.errors import DataError, ModelError
 from curriculum_zoo.evaluation import evaluate
-from curriculum_zoo.evaluation.subject import load_subject
+from curriculum_zoo.evaluation.trained_network import load_trained_network
+from curriculum_zoo.evaluation.traversal import cost_range
+from curriculum_zoo.reporting import draw_glimpses
 from curriculum_zoo.seeding import derive_seed
 
 # Multiply-adds of M1 by the paper's table 3: per crop, per choice, per region with attended cells, per image.
@@ -28,22 +30,22 @@ def batches(data, repeat, *, seed=0, size=56, channels=1):
     return loader.batches(repeat)
 
 
-def by_hand(folder, repeat, *, seed=0, levels=None):
+def by_hand(folder, repeat, *, seed=0, levels=None, attend=None):
     """Accuracy, mean locations and mean FLOPs by torch's own counter, of one evaluation of a pyramid on canvases."""
-    subject = load_subject(folder, device="cpu")
+    trained = load_trained_network(folder, device="cpu")
     right, attended = [], []
     torch.manual_seed(derive_seed(seed, repeat))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        for images, labels in batches("canvases", repeat, seed=seed):
-            glimpses = subject.model.glimpse((images - 0.1) / 0.3, levels, every_level=False)
+        for images, labels, *_ in batches("canvases", repeat, seed=seed):
+            glimpses = trained.model.glimpse((images - 0.1) / 0.3, levels, attend, every_level=False)
             right += (glimpses.logits[-1].argmax(1) == labels).tolist()
             attended += glimpses.attended().tolist()
     return statistics.fmean(right), statistics.fmean(attended), counter.get_total_flops() / len(right)
 
 
 def test_repeats_are_the_mean_of_single_evaluations_with_draws_of_their_own(pyramid, canvases):
-    [evaluation] = evaluate(pyramid, "canvases", repeats=3, seed=7, batch_size=32, device="cpu")
-    runs = [by_hand(pyramid, repeat, seed=7) for repeat in range(3)]
+    [evaluation] = evaluate(pyramid, "canvases", attend="sample", repeats=3, seed=7, batch_size=32, device="cpu")
+    runs = [by_hand(pyramid, repeat, seed=7, attend="sample") for repeat in range(3)]
     top1, attended, _ = zip(*runs, strict=True)
     assert len(set(top1)) > 1
     assert evaluation.scores.top1 == pytest.approx(np.mean(top1))
@@ -96,13 +98,13 @@ def test_levels_are_evaluated_in_the_order_asked_for_at_each_resolution(pyramid,
 
 def test_images_that_are_drawn_anew_are_other_ones_in_each_repeat(finished_run, canvases):
     [evaluation] = evaluate(finished_run, "canvases", repeats=4, device="cpu")
-    subject = load_subject(finished_run, device="cpu")
+    trained = load_trained_network(finished_run, device="cpu")
     top1 = []
     for repeat in range(4):
         with torch.no_grad():
             hits = [
-                subject.model(subject.normalize(images)).argmax(1) == labels
-                for images, labels in batches("canvases", repeat, size=16, channels=3)
+                trained.model(trained.normalize(images)).argmax(1) == labels
+                for images, labels, *_ in batches("canvases", repeat, size=16, channels=3)
             ]
         top1.append(torch.cat(hits).double().mean().item())
     assert len(set(top1)) > 1
@@ -131,6 +133,42 @@ def test_validation_images_are_those_that_training_held_out(finished_run, quadra
 def test_data_is_opened_with_the_seed_that_cut_its_test_images_off_before_training(pyramid, canvases):
     evaluate(pyramid, "canvases", device="cpu", seed=8)
     assert canvases[-1]["seed"] == 3
+
+
+@pytest.fixture
+def seeded(pyramid, tmp_path):
+    """``seeded(**seeds)``: the pyramid's weights with other seeds in their recipe."""
+
+    def copy(**seeds):
+        folder = tmp_path / "-".join(f"{name}{seed}" for name, seed in seeds.items())
+        folder.mkdir()
+        config = json.loads((pyramid / "config.json").read_text())
+        config["curriculum_zoo"]["recipe"] |= seeds
+        (folder / "config.json").write_text(json.dumps(config))
+        (folder / "model.safetensors").symlink_to(pyramid / "model.safetensors")
+        return folder
+
+    return copy
+
+
+def test_what_was_held_out_depends_on_the_data_seed_alone_where_the_recipe_has_one(seeded, canvases):
+    first, second = seeded(seed=3, data_seed=5), seeded(seed=8, data_seed=5)
+    old, other = seeded(seed=5), seeded(seed=3)
+    found = {}
+    for folder in (first, second, old, other):
+        [found[folder]] = evaluate(folder, "canvases", part="validation", attend="top_k", device="cpu")
+    assert [options["seed"] for options in canvases] == [5, 5, 5, 3]
+    assert found[first].scores == found[second].scores == found[old].scores != found[other].scores
+    draw_glimpses(first, data="canvases", device="cpu")
+    assert canvases[-1]["seed"] == 5
+
+
+def test_nothing_and_everything_attended_bound_what_a_pyramid_takes(pyramid):
+    network = load_trained_network(pyramid, device="cpu").model
+    assert cost_range(network, torch.zeros(1, 1, 56, 56)) == (
+        2 * (CROP + CHOICE + IMAGE),
+        2 * (91 * CROP + 10 * CHOICE + 10 * MERGED + IMAGE),
+    )
 
 
 def test_time_is_told_with_what_it_was_taken_on(pyramid, canvases):
@@ -166,10 +204,10 @@ def test_what_makes_no_sense_is_refused(pyramid, finished_run, quadrants, tmp_pa
 
 def test_an_evaluation_repeats_the_accuracy_that_training_ended_with(canvases, tmp_path, monkeypatch):
     from curriculum_zoo import Recipe, train
-    from curriculum_zoo.training import trainer
+    from curriculum_zoo.training import run_files
     from curriculum_zoo.training.progress import Reporter
 
-    monkeypatch.setattr(trainer, "draw_curves", lambda metrics, path, title: None)
+    monkeypatch.setattr(run_files, "draw_curves", lambda metrics, path, title: None)
     settings = {"optimizer.name": "adam", "glimpses": {}, "seed": 6, "image_size": 28}
     recipe = Recipe(model="glimpse_pyramid_m1", data="canvases", epochs=1, batch_size=96).changed(settings)
     result = train(recipe, output=tmp_path, device="cpu", reporter=Reporter())

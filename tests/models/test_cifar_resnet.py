@@ -42,7 +42,9 @@ def test_resnet20_has_the_269722_parameters_that_are_published():
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_hierarchical_twins_add_three_projections(depth):
     model = create_model(f"hiresnet{depth}_cifar", device="meta")
-    assert list(model.projections()) == ["output_sum2.from0", "output_sum3.from0", "output_sum3.from1"]
+    last = (depth - 2) // 6 - 1
+    places = [(2, 0), (3, 0), (3, 1)]
+    assert list(model.projections()) == [f"layer{to}.{last}.output_sum.from{start}" for to, start in places]
     added = 16 * 32 + 2 * 32 + 2 * (16 * 64 + 2 * 64)
     assert parameters(model) == by_hand(depth) + added
 

@@ -10,6 +10,7 @@ from curriculum_zoo.models import create_model
 DEEP = pytest.mark.slow
 NAMES = [
     pytest.param("hiresnet20_cifar", {"side": "both"}),
+    pytest.param("airbench94", {}, marks=DEEP),
     pytest.param("resnet20_cifar", {}, marks=DEEP),
     pytest.param("simple_cnn", {}, marks=DEEP),
     pytest.param("hiresnet18", {}, marks=DEEP),
@@ -29,6 +30,7 @@ def network(name, options):
     return model, torch.randn(2, 3, size, size)
 
 
+@pytest.mark.slow
 @each_network
 def test_the_whole_network_compiles_into_one_graph(name, options):
     model, images = network(name, options)
@@ -37,7 +39,7 @@ def test_the_whole_network_compiles_into_one_graph(name, options):
     torch.testing.assert_close(compiled(images), model(images))
     compiled.train()
     compiled(images).sum().backward()
-    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert all(parameter.grad is not None for parameter in model.parameters() if parameter.requires_grad)
 
 
 @pytest.mark.slow
@@ -59,7 +61,7 @@ def test_exported_programs_take_batches_of_any_size(name, options):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["hiresnet20_cifar", "hiresnet18"])
+@pytest.mark.parametrize("name", ["airbench94", "hiresnet20_cifar", "hiresnet18"])
 def test_exported_programs_can_take_images_of_any_size(name):
     model, _ = network(name, {})
     auto = torch.export.Dim.AUTO
@@ -70,6 +72,25 @@ def test_exported_programs_can_take_images_of_any_size(name):
         torch.testing.assert_close(program(images), model(images))
 
 
+def test_a_network_traced_at_one_size_takes_images_of_others():
+    model, _ = network("hiresnet20_cifar", {"side": "both", "sources": "all"})
+    traced = torch.jit.trace(model, torch.randn(1, 3, 32, 32))
+    for size in ((32, 32), (48, 64), (37, 41)):
+        images = torch.randn(2, 3, *size)
+        torch.testing.assert_close(traced(images), model(images))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (37, 41)])
+def test_onnx_files_by_tracing_give_the_same_outputs_in_onnxruntime(size, tmp_path):
+    model, _ = network("hiresnet20_cifar", {"side": "both"})
+    path, images = tmp_path / "model.onnx", torch.randn(1, 3, *size)
+    torch.onnx.export(model, images, str(path), dynamo=False, verbose=False)
+    session = onnxruntime.InferenceSession(path)
+    (logits,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+    torch.testing.assert_close(torch.from_numpy(logits), model(images).detach(), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.slow
 @each_network
 def test_onnx_files_give_the_same_outputs_in_onnxruntime(name, options, tmp_path):
     model, images = network(name, options)

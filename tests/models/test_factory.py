@@ -1,7 +1,9 @@
 """`create_model`: names of every kind, options by keyword, released weights, and one clear error for each mistake."""
 
+import copy
 import functools
 import json
+import pickle
 
 import pytest
 import timm
@@ -11,11 +13,11 @@ from timm.models._features import FeatureGetterNet
 from torch import nn
 
 import curriculum_zoo
+from curriculum_zoo import create_model, list_models
 from curriculum_zoo.errors import ModelError, NameClashError, PluginError, UnknownNameError, WeightsError
-from curriculum_zoo.hub import weights as hub_weights
-from curriculum_zoo.hub.folder import save_folder
-from curriculum_zoo.models import create_model, list_models
 from curriculum_zoo.registry import MODELS, Entry
+from curriculum_zoo.weights import released as released_weights
+from curriculum_zoo.weights.folder import save_folder
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def released(monkeypatch, tmp_path):
 
     cards = tmp_path / "model_cards"
     cards.mkdir()
-    monkeypatch.setattr(hub_weights, "cards_folder", lambda: cards)
+    monkeypatch.setattr(released_weights, "cards_folder", lambda: cards)
     return release
 
 
@@ -68,7 +70,7 @@ def test_a_distribution_can_be_named(name):
 def test_options_reach_the_network_and_none_means_its_own_default():
     model = create_model("hiresnet20_cifar", num_classes=4, in_chans=1, side="both", drop_rate=0.25, global_pool=None)
     assert (model.num_classes, model.in_chans, model.drop_rate) == (4, 1, 0.25)
-    assert hasattr(model, "input_sum3")
+    assert model.layer3[0].input_sum is not None
     assert create_model("hiresnet20_cifar", num_classes=None).num_classes == 10
 
 
@@ -287,6 +289,24 @@ def test_a_local_folder_loads_with_its_config(folder):
     images = torch.randn(2, 3, 32, 32)
     assert torch.equal(loaded(images), model(images))
     assert create_model(f"local-dir:{path}", num_classes=8).num_classes == 8
+
+
+@pytest.mark.parametrize("number", [3, 5, 0])
+def test_names_of_classes_go_with_the_classifier_that_is_reset(folder, number):
+    path, _ = folder
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps({**config, "label_names": ["a", "b", "c"]}))
+    loaded = create_model(f"local-dir:{path}", pretrained=True)
+    copied, pickled = copy.deepcopy(loaded), pickle.loads(pickle.dumps(loaded))
+    for model in (copied, pickled, loaded):
+        assert model.class_names == ("a", "b", "c")
+        model.reset_classifier(number)
+        assert not hasattr(model, "class_names")
+        assert model.num_classes == number
+        model.reset_classifier(2)  # the network's own again
+        assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 2)
+    assert "reset_classifier" not in vars(loaded)
+    assert loaded.state_dict().keys() == create_model("hiresnet20_cifar").state_dict().keys()
 
 
 def test_a_hub_repository_in_a_cache_of_ones_own_loads_from_there(folder, tmp_path):

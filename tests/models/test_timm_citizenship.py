@@ -8,14 +8,16 @@ import torch
 from timm.models import group_parameters
 from torch import nn
 
-from curriculum_zoo.models import list_models
+import curriculum_zoo.models  # noqa: F401  registers our architectures with timm
+from curriculum_zoo import list_models
 from curriculum_zoo.models.hiresnet import HiResNet
 
-QUICK = ("hiresnet18", "hiresnet20_cifar", "simple_cnn")
+QUICK = ("airbench94", "hiresnet18", "hiresnet20_cifar", "simple_cnn")
 # Glimpse pyramids and their baselines classify vectors, without feature maps by stage: see test_glimpse_networks.py.
 WITH_MAPS = [name for name in list_models() if not name.startswith("glimpse_")]
 NAMES = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in WITH_MAPS]
 SIDE = 64
+LOST = {"airbench94": 1}  # pixels of a side that a first convolution without padding takes
 
 each_model = pytest.mark.parametrize("name", NAMES)
 
@@ -23,6 +25,10 @@ each_model = pytest.mark.parametrize("name", NAMES)
 def images_for(model, count=2, most=SIDE):
     channels, *size = model.pretrained_cfg["input_size"]
     return torch.randn(count, channels, *(min(side, most) for side in size))
+
+
+def without_gradient(model):
+    return [key for key, parameter in model.named_parameters() if parameter.requires_grad and parameter.grad is None]
 
 
 def randomized(model):
@@ -40,7 +46,7 @@ def test_every_name_is_registered_with_its_metadata(name):
     assert cfg.architecture == name
     assert cfg.license == "mit"
     assert not cfg.has_weights
-    assert cfg.input_size == ((3, 32, 32) if name.endswith(("_cifar", "_cnn")) else (3, 224, 224))
+    assert cfg.input_size == ((3, 32, 32) if name.endswith(("_cifar", "_cnn", "94")) else (3, 224, 224))
 
 
 @each_model
@@ -54,12 +60,12 @@ def test_forward_gives_finite_logits(name):
 
 
 @each_model
-def test_backward_reaches_every_parameter(name):
+def test_backward_reaches_every_parameter_that_learns(name):
     model = timm.create_model(name, num_classes=42).train()
     logits = model(images_for(model, 2, 33))
     logits.mean().backward()
     assert logits.shape[-1] == 42
-    assert [key for key, parameter in model.named_parameters() if parameter.grad is None] == []
+    assert without_gradient(model) == []
 
 
 @each_model
@@ -121,7 +127,7 @@ def test_features_include_the_hierarchical_sums(name):
         out, features.feature_info.channels(), features.feature_info.reduction(), strict=True
     ):
         assert level.shape[1] == channels
-        assert level.shape[-1] == images.shape[-1] // reduction
+        assert level.shape[-1] == (images.shape[-1] - LOST.get(name, 0)) // reduction
 
 
 @each_model
@@ -152,9 +158,7 @@ def test_chosen_features_come_without_what_lies_above_them(name, indices):
         for mine, theirs in zip(features(images), expected, strict=True):
             torch.testing.assert_close(mine, theirs)
     above = range(max(index % (whole.depth + 1) for index in indices) + 1, whole.depth + 1)
-    assert not any(
-        re.match(rf"(layer|input_sum|output_sum){level}\.", key) for level in above for key in part.state_dict()
-    )
+    assert not any(key.startswith(f"layer{level}.") for level in above for key in part.state_dict())
 
 
 @each_model
@@ -194,17 +198,17 @@ def test_projections_are_grouped_with_the_stage_and_the_block_that_they_feed(sid
     coarse = group_parameters(model, model.group_matcher(coarse=True), reverse=True)
     fine = group_parameters(model, model.group_matcher(coarse=False), reverse=True)
     for key in coarse:
-        where = re.match(r"(input|output)_sum(\d)\.", key)
+        where = re.match(r"(layer\d)\.(\d+)\.(input|output)_sum\.", key)
         if where:
-            stage = f"layer{where[2]}"
-            block = 0 if where[1] == "input" else len(model.get_submodule(stage)) - 1
+            stage, block = where[1], int(where[2])
+            assert block == (0 if where[3] == "input" else len(model.get_submodule(stage)) - 1)
             assert coarse[key] == coarse[f"{stage}.0.conv1.weight"]
             assert fine[key] == fine[f"{stage}.{block}.conv1.weight"]
     assert len(set(coarse.values())) == 6
     assert len(set(fine.values())) == 1 + 16 + 1
 
 
-@pytest.mark.parametrize("name", ["hiresnet18", "hiresnet20_cifar", "simple_cnn"])
+@pytest.mark.parametrize("name", QUICK)
 def test_gradient_checkpointing_gives_the_same_gradients(name):
     torch.manual_seed(0)
     model = randomized(timm.create_model(name, num_classes=4)).double().train()
@@ -213,7 +217,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(name):
     def gradients():
         model.zero_grad()
         model(images).square().sum().backward()
-        return {key: parameter.grad.clone() for key, parameter in model.named_parameters()}
+        return {key: parameter.grad.clone() for key, parameter in model.named_parameters() if parameter.requires_grad}
 
     expected = gradients()
     model.set_grad_checkpointing()
@@ -226,7 +230,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(name):
 def test_decay_is_not_to_hold_projections_at_nothing():
     model = timm.create_model("hiresnet18")
     exempt = model.no_weight_decay()
-    assert exempt == {key for key, _ in model.named_parameters() if re.search(r"_sum\d\.from\d\.bn\.", key)}
+    assert exempt == {key for key, _ in model.named_parameters() if re.search(r"_sum\.from\d\.bn\.", key)}
     assert len(exempt) == 2 * len(model.projections())
     assert timm.create_model("resnet20_cifar").no_weight_decay() == set()
 
@@ -247,11 +251,11 @@ def test_layout_and_type_do_not_change_the_numbers(name):
 
 
 @pytest.mark.parametrize("size", [(33, 33), (33, 47), (64, 40), (97, 97)])
-@pytest.mark.parametrize("name", ["hiresnet18", "hiresnet20_cifar", "simple_cnn"])
+@pytest.mark.parametrize("name", QUICK)
 def test_odd_image_sizes_can_be_learned_from(name, size):
     model = timm.create_model(name, num_classes=3).train()
     model(torch.randn(2, 3, *size)).sum().backward()
-    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert without_gradient(model) == []
 
 
 @pytest.mark.parametrize("name", ["hiresnet18", "hiresnet20_cifar", "resnet20_cifar"])

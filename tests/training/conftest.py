@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from curriculum_zoo.recipes import Recipe
 from curriculum_zoo.registry import CURRICULA, MODELS
-from curriculum_zoo.training import Recipe, engine, trainer
+from curriculum_zoo.training import engine, run_files
 from curriculum_zoo.training.progress import Reporter
 
 
@@ -23,7 +24,7 @@ def recipe(quadrants):
 @pytest.fixture
 def train(tmp_path, monkeypatch):
     """``train(recipe, "folder")``: run it, in silence and without its figure, whose drawing takes longer."""
-    monkeypatch.setattr(trainer, "draw_curves", lambda metrics, path, title: Path(path).touch())
+    monkeypatch.setattr(run_files, "draw_curves", lambda metrics, path, title: Path(path).touch())
 
     def run(recipe, folder="run", **how):
         how = {"device": "cpu", "reporter": Reporter(), **how}

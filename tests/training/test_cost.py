@@ -1,16 +1,14 @@
 """FLOPs of a training image, stage by stage, against a count by hand."""
 
-import resource
-
 import pytest
 import torch
 from torch import nn
 
 from curriculum_zoo.curricula import Frozen, Stage
-from curriculum_zoo.curricula.views import Resize
 from curriculum_zoo.errors import ModelError, TrainingError
-from curriculum_zoo.training.cost import CostMeter, peak_memory
+from curriculum_zoo.training.cost import CostMeter
 from curriculum_zoo.training.objectives import CrossEntropy
+from curriculum_zoo.views import Resize
 
 # A 3x3 convolution of 2 on 5 channels that keeps an 8 px side, and a linear layer on what is pooled from it.
 CONVOLUTION = 2 * 9 * 2 * 5 * 64
@@ -39,7 +37,7 @@ def test_lower_resolution_costs_by_its_pixels(meter):
 
 @pytest.mark.parametrize(
     ("pattern", "expected"),
-    [("0", CONVOLUTION + 2 * LINEAR), ("3", 2 * CONVOLUTION + 2 * LINEAR), ("*", CONVOLUTION + LINEAR)],
+    [("0", CONVOLUTION + 2 * LINEAR), ("3", 2 * CONVOLUTION + 2 * LINEAR)],
 )
 def test_frozen_parts_save_what_their_gradients_cost(meter, pattern, expected):
     assert meter.of(Stage(name="frozen", frozen=(Frozen((pattern,)),))) == expected
@@ -61,11 +59,6 @@ def test_what_the_network_cannot_take_is_told_by_stage_and_size():
     meter.full()
     with pytest.raises(ModelError, match=r"Sequential cannot train on images of 4x4 px with 2 channels.*'half'"):
         meter.of(Stage(name="half", view=Resize(0.5), image_size=0.5))
-
-
-def test_peak_memory_of_a_cpu_is_the_processs_in_bytes():
-    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert peak_memory(torch.device("cpu")) == pytest.approx(1024 * kibibytes, rel=0.01)
 
 
 @pytest.mark.parametrize(("side", "stride", "kernel"), [(1, 2, 3), (2, 3, 3), (1, 2, 5)])

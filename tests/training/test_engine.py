@@ -1,8 +1,10 @@
 """Whole trainings: what they learn, what they leave in their folder, what they cost, and where they stop."""
 
 import copy
+import gc
 import json
 import math
+import weakref
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -17,14 +19,14 @@ from curriculum_zoo.data import open_dataset
 from curriculum_zoo.errors import CheckpointError, TrainingError
 from curriculum_zoo.evaluation import evaluate
 from curriculum_zoo.evaluation.metrics import collect, score
-from curriculum_zoo.hub.folder import open_folder
 from curriculum_zoo.models import create_model
+from curriculum_zoo.recipes.schedule import share_of_peak
 from curriculum_zoo.registry import register_curriculum, register_model
+from curriculum_zoo.runs.folder import RunFolder
+from curriculum_zoo.training.prepare import prepare
 from curriculum_zoo.training.progress import Reporter
-from curriculum_zoo.training.run_folder import RunFolder
-from curriculum_zoo.training.schedule import share_of_peak
-from curriculum_zoo.training.setup import prepare
 from curriculum_zoo.training.trainer import Trainer
+from curriculum_zoo.weights.folder import open_folder
 
 
 def weights(folder, which="last"):
@@ -59,9 +61,9 @@ def watched(tmp_path):
     """``watched(recipe)``: a trainer that has not run yet, and what watches it."""
 
     def make(recipe):
-        setup = prepare(recipe, device="cpu")
-        watch = Watch(setup.network)
-        return Trainer(setup, RunFolder(tmp_path), watch, 10.0), watch
+        prepared = prepare(recipe, device="cpu")
+        watch = Watch(prepared.network)
+        return Trainer(prepared, RunFolder(tmp_path), watch), watch
 
     return make
 
@@ -79,7 +81,7 @@ def test_a_run_learns_and_leaves_everything_in_its_folder(finished_run):
         "results.json",
         "curves.png",
         "checkpoint.pt",
-        "checkpoint.previous.pt",
+        "run.lock",
     }
     results = json.loads((finished_run / "results.json").read_text())
     assert results["test"]["last"]["top1"] > 0.9
@@ -123,13 +125,13 @@ def test_test_figures_are_those_of_the_saved_weights(finished_run, quadrants):
 def test_validation_figures_are_those_of_the_saved_weights(recipe, train, settings):
     wanted = recipe({"model": "timm/test_resnet", "epochs": 1, "validation": 0.25, **settings})
     result = train(wanted)
-    setup = prepare(wanted, device="cpu")
+    prepared = prepare(wanted, device="cpu")
     config = open_folder(result.folder / "last").config
     network = create_model(f"local-dir:{result.folder / 'last'}", pretrained=True).eval()
     mean, std = (torch.tensor(config["pretrained_cfg"][key]).view(-1, 1, 1) for key in ("mean", "std"))
-    images = setup.image_set.train_images[setup.validation_indices]
+    images = prepared.data_set.train_images[prepared.validation_indices]
     pixels = (torch.from_numpy(images).permute(0, 3, 1, 2) / 255 - mean) / std
-    labels = torch.from_numpy(setup.image_set.train_labels[setup.validation_indices])
+    labels = torch.from_numpy(prepared.data_set.train_labels[prepared.validation_indices])
     scores = score(*collect(network, [(pixels, labels)], device=torch.device("cpu"), precision=wanted.precision))
     assert scores.images == 80
     assert result.metrics[0]["validation_loss"] == pytest.approx(scores.loss, rel=1e-4 if not settings else 1e-2)
@@ -149,7 +151,7 @@ def test_held_out_and_test_images_leave_no_trace_in_the_weights(recipe, train, q
     wanted = recipe(validation=0.2)
     honest = train(wanted, "honest")
     arrays = dict(np.load(quadrants))
-    _, held_out = open_dataset(wanted.data).split(wanted.validation, seed=wanted.seed)
+    _, held_out = open_dataset(wanted.data).split(wanted.validation, seed=wanted.data_seed)
     arrays["x_train"][held_out] = 255
     arrays["x_test"][:] = 0
     np.savez(tmp_path / "spoilt.npz", **arrays)
@@ -223,11 +225,25 @@ def test_optimizer_is_made_anew_where_the_stage_says_so(recipe, watched, fresh):
     counts = []
 
     def look(epoch, stage, steps, step):
-        counts.append({int(state["step"]) for state in trainer.optimizer.state.values()})
+        counts.append({int(state["step"]) for state in trainer.train_step.optimizer.state.values()})
 
     watch.start_epoch = look
     trainer.run()
     assert counts == [set(), set() if fresh else {6}]
+
+
+def test_an_optimizer_that_was_replaced_takes_no_memory_any_more(recipe, watched):
+    trainer, watch = watched(recipe({"optimizer.name": "adam"}, curriculum="hrt(edge_epochs=1,freeze=none)"))
+    first = weakref.ref(trainer.train_step.optimizer)
+    moments = []
+    watch.end_epoch = lambda line: moments.extend(
+        weakref.ref(state["exp_avg"]) for state in trainer.train_step.optimizer.state.values()
+    )
+    trainer.run()
+    gc.collect()
+    assert first() is None
+    assert len(moments) == 16
+    assert [moment() is None for moment in moments] == [True] * 8 + [False] * 8
 
 
 def test_learning_rate_is_the_schedules_at_the_last_step(recipe, train):
@@ -356,20 +372,29 @@ def spoilt_second_epoch(error=None):
 
 @pytest.mark.usefixtures("clean_registry")
 @pytest.mark.parametrize(
-    ("settings", "where"),
+    ("settings", "where", "good"),
     [
-        ({"optimizer.lr": 1e30}, r"epoch 0, step 1, stage 'full'"),
-        ({"curriculum": "Spoilt"}, r"epoch 1, step 0, stage 'spoilt'"),
+        ({"optimizer.lr": 1e30}, r"epoch 0, step 1, stage 'full'", 1),
+        ({"curriculum": "Spoilt"}, r"epoch 1, step 0, stage 'spoilt'", 6),
+        (
+            {"curriculum": "Spoilt", "ema_decay": 0.9, "model": "timm/test_resnet"},
+            r"epoch 1, step 0, stage 'spoilt'",
+            6,
+        ),
     ],
 )
 def test_numbers_that_are_not_finite_stop_before_the_step_that_would_spoil_the_weights(
-    recipe, watched, settings, where
+    recipe, watched, settings, where, good
 ):
     spoilt_second_epoch()
     trainer, watch = watched(recipe({"schedule.name": "constant", "schedule.warmup": 0.0, **settings}))
     with pytest.raises(TrainingError, match=f"{where}: .* not finite.*optimizer.clip_norm"):
         trainer.run()
-    assert same(watch.state(), watch.steps[-1])
+    assert len(watch.steps) > good
+    assert same(watch.state(), watch.steps[good - 1])
+    assert all(tensor.isfinite().all() for tensor in watch.state().values())
+    if trainer.parts.average is not None:
+        assert all(tensor.isfinite().all() for tensor in trainer.parts.average.module.state_dict().values())
 
 
 @pytest.mark.usefixtures("clean_registry")

@@ -7,11 +7,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from curriculum_zoo.curricula import Frozen, Stage
-from curriculum_zoo.curricula.views import Resize
-from curriculum_zoo.models.glimpse_pyramid import glimpse_pyramid_m1, glimpse_pyramid_m2
+from curriculum_zoo.models.glimpse.pyramids import glimpse_pyramid_m1, glimpse_pyramid_m2
+from curriculum_zoo.recipes import GlimpseLearning
 from curriculum_zoo.training.cost import CostMeter
 from curriculum_zoo.training.glimpse_rule import GlimpseRule
-from curriculum_zoo.training.recipe import GlimpseLearning
+from curriculum_zoo.views import Resize
 
 STAGES = {
     "base": Stage(name="base", levels=1, view=Resize(0.25), image_size=0.25),

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from curriculum_zoo.models import create_model
-from curriculum_zoo.training.recipe import Recipe
+from curriculum_zoo.recipes import Recipe
 
 STRIPES = ("vertical", "horizontal", "chequered", "plain")
 

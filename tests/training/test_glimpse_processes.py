@@ -12,19 +12,19 @@ from pathlib import Path
 
 import torch
 
-from curriculum_zoo.training import load_recipe
-from curriculum_zoo.training import trainer as module
+from curriculum_zoo.recipes import load_recipe
+from curriculum_zoo.training import run_files, trainer as module
 from curriculum_zoo.training.glimpse_rule import GlimpseRule
 from curriculum_zoo.training.progress import Reporter
-from curriculum_zoo.training.run_folder import RunFolder
-from curriculum_zoo.training.setup import prepare
+from curriculum_zoo.runs.folder import RunFolder
+from curriculum_zoo.training.prepare import prepare
 
-module.draw_curves = lambda metrics, path, title: None
+run_files.draw_curves = lambda metrics, path, title: None
 folder = Path(sys.argv[2])
-setup = prepare(load_recipe(sys.argv[1]), device="cpu")
-rank = setup.accelerator.process_index
+prepared = prepare(load_recipe(sys.argv[1]), device="cpu")
+rank = prepared.accelerator.process_index
 own = []
-call, choose = GlimpseRule.__call__, setup.objective._how
+call, choose = GlimpseRule.__call__, prepared.objective._how
 
 def keep(self, *args):
     outcome = call(self, *args)
@@ -33,18 +33,19 @@ def keep(self, *args):
 
 GlimpseRule.__call__ = keep
 if rank == 1 and sys.argv[3] == "blind":
-    setup.objective._how = {**choose, "attend": lambda p, level: torch.zeros_like(p, dtype=torch.bool)}
+    prepared.objective._how = {**choose, "attend": lambda p, level: torch.zeros_like(p, dtype=torch.bool)}
 if rank == 0:
     folder.mkdir()
-setup.accelerator.wait_for_everyone()
-trainer = module.Trainer(setup, RunFolder(folder), Reporter(), 10.0)
+prepared.accelerator.wait_for_everyone()
+trainer = module.Trainer(prepared, RunFolder(folder), Reporter())
 trainer.run()
-weights = [parameter.double().sum().item() for parameter in setup.network.parameters()]
-told = {"figures": own, "baselines": setup.objective.baselines, "weights": weights, "metrics": trainer.metrics}
+weights = [parameter.double().sum().item() for parameter in prepared.network.parameters()]
+baselines = {levels: value.item() for levels, value in prepared.objective.baselines.items()}
+told = {"figures": own, "baselines": baselines, "weights": weights, "metrics": trainer.metrics}
 (folder / f"rank{rank}.json").write_text(json.dumps(told))
 # A rank that ends while the other still talks to it would be aborted by Gloo's threads.
-setup.accelerator.wait_for_everyone()
-setup.accelerator.end_training()
+prepared.accelerator.wait_for_everyone()
+prepared.accelerator.end_training()
 """
 
 

@@ -10,9 +10,9 @@ from torch import nn
 
 from curriculum_zoo.curricula import Stage
 from curriculum_zoo.errors import RecipeError
-from curriculum_zoo.models.glimpse_pyramid import GlimpsePyramid
+from curriculum_zoo.models.glimpse.pyramid import GlimpsePyramid
+from curriculum_zoo.recipes import GlimpseLearning
 from curriculum_zoo.training.glimpse_rule import GlimpseRule
-from curriculum_zoo.training.recipe import GlimpseLearning
 
 STAGE = Stage(name="full")
 
@@ -102,7 +102,7 @@ def test_mean_of_the_estimator_is_the_exact_gradient(network, levels, measured, 
     truth = exact(network, x, y, levels)
     wanted = gradients(network, truth)
     rule = GlimpseRule(learning(lambda_f=1.0, samples=50, baseline=baseline))
-    rule.baselines = {levels: truth.item() if measured else 0.0}
+    rule.baselines = {levels: truth.detach() if measured else torch.zeros(())}
     torch.manual_seed(0)
     draws = [gradients(network, rule(network, x, y, STAGE).loss) for _ in range(120)]
     for module in ("location", "features", "classifier"):
@@ -123,7 +123,7 @@ def test_baseline_makes_the_estimator_less_noisy(network):
     noise = {}
     for baseline in (0.0, -1.0):
         rule = GlimpseRule(learning(lambda_f=1.0))
-        rule.baselines = {2: baseline}
+        rule.baselines = {2: torch.tensor(baseline, dtype=torch.float64)}
         torch.manual_seed(0)
         noise[baseline] = torch.stack([flat(gradients(network, rule(network, x, y, STAGE).loss)) for _ in range(100)])
     likelihood = rule(network, x, y, STAGE).figures["log_likelihood_2"]
@@ -218,7 +218,7 @@ def test_loss_is_the_papers_equations(network, weights):
         3: {"c_t": 3.0, "f": 0.3, "t": 0.5, "r": 0.4},
     }
     rule = GlimpseRule(settings)
-    rule.baselines = {2: -0.9, 3: -1.2}
+    rule.baselines = {2: torch.tensor(-0.9, dtype=torch.float64), 3: torch.tensor(-1.2, dtype=torch.float64)}
     torch.manual_seed(5)
     outcome = rule(network, x, y, Stage(name="full", level_weights=weights))
     torch.manual_seed(5)
@@ -287,7 +287,8 @@ def test_nothing_or_everything_attended_gives_finite_gradients_to_every_paramete
 def test_baseline_is_the_moving_average_of_the_log_likelihood():
     rule = GlimpseRule(GlimpseLearning(baseline_decay=0.9))
     for value in (-2.0, -1.0, -0.5):
-        rule.update({"log_likelihood_2": value, "log_likelihood_3": 2 * value, "attended": 7.0})
+        figures = {"log_likelihood_2": value, "log_likelihood_3": 2 * value, "attended": 7.0}
+        rule.update({name: torch.tensor(figure, dtype=torch.float64) for name, figure in figures.items()})
     expected = 0.9 * (0.9 * -2.0 + 0.1 * -1.0) + 0.1 * -0.5
     assert rule.baselines == {2: pytest.approx(expected), 3: pytest.approx(2 * expected)}
     again = GlimpseRule(GlimpseLearning())

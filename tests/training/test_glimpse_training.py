@@ -10,12 +10,12 @@ from torch import nn
 from curriculum_zoo.curricula import Stage
 from curriculum_zoo.errors import RecipeError
 from curriculum_zoo.registry import register_model
-from curriculum_zoo.training import trainer as trainer_module
+from curriculum_zoo.runs.folder import RunFolder
+from curriculum_zoo.training import run_files
 from curriculum_zoo.training.glimpse_rule import GlimpseRule
 from curriculum_zoo.training.objectives import CrossEntropy
+from curriculum_zoo.training.prepare import prepare
 from curriculum_zoo.training.progress import Lines, Reporter
-from curriculum_zoo.training.run_folder import RunFolder
-from curriculum_zoo.training.setup import prepare
 from curriculum_zoo.training.trainer import Trainer
 
 STAGES = "gradual_levels(levels=2,first=1)"
@@ -48,12 +48,12 @@ class Steps(Reporter):
 def trainer(tmp_path, monkeypatch):
     """``trainer(recipe)``: one that has not run yet, with a reporter that keeps its baselines."""
 
-    monkeypatch.setattr(trainer_module, "draw_curves", lambda metrics, path, title: None)
+    monkeypatch.setattr(run_files, "draw_curves", lambda metrics, path, title: None)
 
     def make(recipe):
-        setup, steps = prepare(recipe, device="cpu"), Steps()
-        steps.objective = setup.objective
-        return Trainer(setup, RunFolder(tmp_path), steps, 10.0), steps
+        prepared, steps = prepare(recipe, device="cpu"), Steps()
+        steps.objective = prepared.objective
+        return Trainer(prepared, RunFolder(tmp_path), steps), steps
 
     return make
 
@@ -150,8 +150,8 @@ def test_baseline_is_part_of_the_checkpoint(glimpses, trainer, tmp_path):
     assert state["objective"] == {"baselines": steps.seen[-1]}
     assert set(steps.seen[-1]) == {1, 2}
     again, _ = trainer(glimpses())
-    again.restore()
-    assert again.setup.objective.baselines == steps.seen[-1]
+    again.restore(state)
+    assert again.parts.objective.baselines == steps.seen[-1]
 
 
 def test_validation_draws_the_same_glimpses_whatever_was_drawn_before(glimpses, trainer):
@@ -159,7 +159,7 @@ def test_validation_draws_the_same_glimpses_whatever_was_drawn_before(glimpses, 
     scores = []
     for _ in range(2):
         torch.rand(5)
-        scores.append(ready._score(ready.setup.network, ready.setup.test_batches()))
+        scores.append(ready._score(ready.parts.network, ready.parts.loaders.test()))
     assert scores[0] == scores[1]
 
 

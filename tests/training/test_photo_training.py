@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 
 import pytest
 import torch
@@ -9,10 +10,11 @@ from safetensors.torch import load_file
 
 from curriculum_zoo import Recipe, train
 from curriculum_zoo.cli import main
-from curriculum_zoo.data import PhotoOptions, PhotoSet
+from curriculum_zoo.data import PhotoSet
 from curriculum_zoo.errors import DataError, RecipeError
 from curriculum_zoo.evaluation import evaluate, predict
-from curriculum_zoo.training.setup import prepare
+from curriculum_zoo.recipes import PhotoOptions
+from curriculum_zoo.training.prepare import prepare
 
 
 def recipe(photographs, **settings):
@@ -90,23 +92,24 @@ def test_evaluation_repeats_the_runs_own_figures(trained, photographs):
 
 
 def test_prediction_agrees_with_evaluation(trained, photographs):
-    setup = prepare(recipe(photographs), device="cpu", workers=0)
-    assert isinstance(setup.image_set, PhotoSet)
-    names = [setup.image_set.images.name(index) for index in setup.image_set.test_indices]
+    prepared = prepare(recipe(photographs), device="cpu", workers=0)
+    assert isinstance(prepared.data_set, PhotoSet)
+    names = [prepared.data_set.images.name(index) for index in prepared.data_set.test_indices]
     predictions = predict(trained.folder, names, which="last", top=1, device="cpu")
     told = [prediction.classes[0][0] for prediction in predictions]
     right = [
-        setup.image_set.classes[label] == name for label, name in zip(setup.image_set.test_labels, told, strict=True)
+        prepared.data_set.classes[label] == name
+        for label, name in zip(prepared.data_set.test_labels, told, strict=True)
     ]
     assert sum(right) / len(right) == pytest.approx(trained.test["last"].top1)
 
 
 def test_mean_and_deviation_are_those_of_the_photographs(photographs):
-    setup = prepare(recipe(photographs, normalize="data"), device="cpu", workers=0)
-    images = torch.cat([images for images, _ in setup.supply.loader(setup.train_indices, training=False, batch_size=8)
-                        .batches(0)])  # fmt: skip
-    assert torch.allclose(images.mean((0, 2, 3)), torch.tensor(setup.normalize.mean), atol=1e-5)
-    assert torch.allclose(images.std((0, 2, 3), correction=0), torch.tensor(setup.normalize.std), atol=1e-5)
+    prepared = prepare(recipe(photographs, normalize="data"), device="cpu", workers=0)
+    loader = prepared.loaders.factory.loader(prepared.train_indices, training=False, batch_size=8)
+    images = torch.cat([batch.images for batch in loader.batches(0)])
+    assert torch.allclose(images.mean((0, 2, 3)), torch.tensor(prepared.normalize.mean), atol=1e-5)
+    assert torch.allclose(images.std((0, 2, 3), correction=0), torch.tensor(prepared.normalize.std), atol=1e-5)
 
 
 def test_images_that_were_left_out_are_listed_in_the_runs_folder(write_photographs, tmp_path):
@@ -145,10 +148,10 @@ def test_changes_that_would_not_be_made_are_refused(settings, message, photograp
 
 
 def test_small_folders_are_kept_in_memory_unless_told_otherwise(photographs, monkeypatch):
-    assert not isinstance(prepare(recipe(photographs, photos={"resident": None}), device="cpu").image_set, PhotoSet)
-    monkeypatch.setattr("curriculum_zoo.data.photos.RESIDENT_BYTES", 30 * 32 * 32 * 3 - 1)
+    assert not isinstance(prepare(recipe(photographs, photos={"resident": None}), device="cpu").data_set, PhotoSet)
+    monkeypatch.setattr("curriculum_zoo.data.sets.photos.RESIDENT_BYTES", 30 * 32 * 32 * 3 - 1)
     large = prepare(recipe(photographs, photos={"resident": None}), device="cpu", workers=0)
-    assert isinstance(large.image_set, PhotoSet)
+    assert isinstance(large.data_set, PhotoSet)
 
 
 def test_the_command_line_says_where_images_stay_and_who_reads_them(photographs, tmp_path, capsys):
@@ -185,9 +188,36 @@ def test_an_own_pipeline_is_recorded_by_its_checksum(photographs, tmp_path):
 def test_a_pretrained_networks_own_evaluation_is_kept_and_written_down(photographs, tmp_path):
     """Interpolation and crop of the weights' configuration go into evaluation and into the new configuration."""
     wanted = recipe(photographs, model="timm/resnet10t", image_size=64, epochs=1, normalize="model", validation=0.0)
-    setup = prepare(wanted, device="cpu", workers=0)
-    own = setup.network.pretrained_cfg
-    assert (setup.supply.interpolation, setup.supply.crop_pct) == (own["interpolation"], own["crop_pct"])
-    config = setup.config({})["pretrained_cfg"]
+    prepared = prepare(wanted, device="cpu", workers=0)
+    own = prepared.network.pretrained_cfg
+    assert (prepared.loaders.factory.interpolation, prepared.loaders.factory.crop_pct) == (
+        own["interpolation"],
+        own["crop_pct"],
+    )
+    config = prepared.config({})["pretrained_cfg"]
     assert (config["interpolation"], config["crop_pct"]) == (own["interpolation"], own["crop_pct"])
     assert config["mean"] == pytest.approx(own["mean"])
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_what_a_folder_was_taken_for_is_printed_and_recorded(photographs, tmp_path, capsys, resident):
+    for part in ("Training", "valid", "Testing"):
+        shutil.copytree(photographs, tmp_path / "set" / part)
+    (tmp_path / "set" / "Training" / "cat" / "a.heic").write_bytes(b"x")
+    wanted = recipe(tmp_path / "set", epochs=1, photos={"resident": resident})
+    result = quiet(wanted, tmp_path / "run", workers=0)
+    facts = json.loads((result.folder / "environment.json").read_text())["data"]
+    assert facts["layout"] == [
+        "training: 30 images, in Training/",
+        "validation: 30 images, in valid/",
+        "test: 30 images, in Testing/",
+        "classes: 3, 'cat', 'dog', 'owl'",
+        "passed over: 1 file ending in .heic",
+    ]
+    assert (facts["train_images"], facts["validation_images"], facts["test_images"]) == (60, 30, 30)
+    assert facts["repeats"][0].startswith("30 of 30 test images are training images too, as ")
+    shown = capsys.readouterr().out.splitlines()
+    assert [f"data: {sentence}" for sentence in facts["layout"] + facts["repeats"]] == shown[: len(facts["layout"]) + 1]
+    assert {line["validation_accuracy"] is not None for line in result.metrics} == {True}
+    (validated,) = evaluate(result.folder, wanted.data, part="validation", device="cpu")
+    assert validated.scores.images == 30

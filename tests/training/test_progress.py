@@ -8,7 +8,7 @@ import pytest
 
 from curriculum_zoo.curricula import Stage
 from curriculum_zoo.evaluation.metrics import Scores
-from curriculum_zoo.training import Recipe
+from curriculum_zoo.recipes import Recipe
 from curriculum_zoo.training.progress import Bar, Lines, Reporter, make_reporter
 
 LINE = {
@@ -87,3 +87,23 @@ def test_other_processes_keep_silent(capsys):
 def test_an_epoch_without_validation_says_nothing_of_it(kind):
     sentence = kind().sentence({**LINE, "validation_loss": None, "validation_accuracy": None})
     assert "validation" not in sentence
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+@pytest.mark.parametrize("terminal", [False, True])
+def test_output_that_lacks_letters_shows_escapes_and_ends_no_run(encoding, terminal, monkeypatch):
+    buffer = io.BytesIO()
+    stream = io.TextIOWrapper(buffer, encoding=encoding, newline="\n")
+    monkeypatch.setattr(stream, "isatty", lambda: terminal, raising=False)
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setenv("COLUMNS", "300")
+    reporter = make_reporter()
+    reporter.describe_data(["classes: 2, 'caf\u00e9', '\u732b'", "passed over: b\udce9"])
+    reporter.start(Recipe(model="simple_cnn", data="folder:\u2192", epochs=4), Path("runs/\u732b"), 0)
+    reporter.close()
+    stream.flush()
+    shown = buffer.getvalue().decode(encoding)
+    assert ("caf\u00e9" if encoding != "ascii" else r"caf\xe9") in shown
+    assert ("'\u732b'" if encoding == "utf-8" else r"'\u732b'") in shown
+    assert r"b\udce9" in shown
+    assert "curriculum baseline, 4 epochs" in shown

@@ -1,5 +1,7 @@
 """What does not fit together is refused before training starts, by one error that names it."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -13,9 +15,10 @@ from curriculum_zoo.errors import (
     TrainingError,
     UnknownNameError,
 )
+from curriculum_zoo.recipes import Optimizer, Recipe
 from curriculum_zoo.registry import register_model
-from curriculum_zoo.training.recipe import Optimizer
-from curriculum_zoo.training.setup import make_optimizer, prepare
+from curriculum_zoo.training.optimizers import make_optimizer
+from curriculum_zoo.training.prepare import prepare
 
 
 @pytest.mark.parametrize(
@@ -101,10 +104,27 @@ def test_trying_the_stages_leaves_network_and_generator_as_they_were(recipe):
 
 
 def test_parts_of_the_training_images_are_disjoint_and_whole(recipe):
-    setup = prepare(recipe(validation=0.25), device="cpu")
-    train, validation = set(setup.train_indices.tolist()), set(setup.validation_indices.tolist())
+    prepared = prepare(recipe(validation=0.25), device="cpu")
+    train, validation = set(prepared.train_indices.tolist()), set(prepared.validation_indices.tolist())
     assert (len(train), len(validation)) == (240, 80)
     assert train | validation == set(range(320))
+
+
+def held_out(recipe):
+    """Names of the test images, and numbers of the validation images."""
+    prepared = prepare(recipe, device="cpu", workers=0)
+    images = prepared.data_set.images
+    return [images.name(index) for index in prepared.data_set.test_indices], prepared.validation_indices.tolist()
+
+
+def test_what_is_held_out_does_not_depend_on_the_training_seed(recipe, photographs):
+    settings = {"data": f"folder:{photographs}", "image_size": 16, "photos.resident": False, "batch_size": 8}
+    wanted = recipe({**settings, "validation": 0.25})
+    first, other_weights = held_out(wanted), held_out(wanted.changed({"seed": 5}))
+    other_cut = held_out(wanted.changed({"data_seed": 5}))
+    assert first == other_weights
+    assert first[0] != other_cut[0]
+    assert first[1] != other_cut[1]
 
 
 @pytest.mark.parametrize("name", ["sgd", "momentum", "adam", "adamw", "lamb", "lion", "muon", "nadamw"])
@@ -117,3 +137,40 @@ def test_optimizers_of_timms_take_a_step(name):
     assert not torch.equal(network.weight, before)
     decays = [group["weight_decay"] for group in optimizer.param_groups]
     assert sorted(set(decays)) == [0.0, 5e-4]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"num_classes": 5}, "'num_classes', which is said by data, whose classes are counted"),
+        ({"in_chans": 1}, "'in_chans', which is said by data"),
+        ({"image_size": 8}, "'image_size', which is said by image_size"),
+        ({"img_size": 8}, "'img_size', which is said by image_size"),
+        ({"pretrained": True}, "'pretrained', which is said by pretrained"),
+        ({"name": "simple_cnn"}, "'name', which is said by model"),
+        ({"warm_start": "simple_cnn"}, "'warm_start', which is said by warm_start"),
+        ({"device": "cpu"}, "'device', which is said by the device"),
+        ({"dtype": "float16"}, "'dtype', which is said by precision"),
+        ({"features_only": True}, "'features_only', which is said by nothing"),
+        ({"out_indices": [1]}, "'out_indices', which is said by nothing"),
+        ({"feature_cls": "x"}, "'feature_cls', which is said by nothing"),
+    ],
+)
+def test_options_that_clash_with_what_a_recipe_says_elsewhere_are_refused_by_name(recipe, options, named):
+    with pytest.raises(RecipeError, match=rf"model_options has {re.escape(named)}.*Leave it out there"):
+        prepare(recipe().changed({"model_options": options}), device="cpu")
+
+
+@pytest.mark.parametrize("model", ["simple_cnn", "hiresnet20_cifar", "timm/resnet10t"])
+@pytest.mark.parametrize("resident", [True, False])
+@pytest.mark.parametrize("side", [1_000_000, 60_000])
+def test_images_of_which_no_batch_fits_memory_are_refused_before_a_network_is_built(
+    photographs, model, resident, side, monkeypatch
+):
+    for module in ("data.memory", "data.sets.photos"):
+        monkeypatch.setattr(f"curriculum_zoo.{module}.available_memory", lambda: 10**10)
+    wanted = Recipe(model=model, data=f"folder:{photographs}", epochs=1, batch_size=8, image_size=side)
+    with pytest.raises(
+        DataError, match=rf"images of {side} . {side} p.* of memory; 10\.00 GB are available\. .*image_size"
+    ):
+        prepare(wanted.changed({"photos.resident": resident}), device="cpu")

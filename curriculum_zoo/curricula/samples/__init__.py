@@ -1,0 +1,1 @@
+"""Which images an epoch sees: rules, what is measured of an image, and files of such scores."""

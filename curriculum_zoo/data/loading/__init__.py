@@ -1,0 +1,1 @@
+"""Loading: from labelled images to batches on a device."""

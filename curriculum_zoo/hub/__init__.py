@@ -1,1 +1,0 @@
-"""Weights: how they lie in a folder, how they are checked, where released ones are found."""

@@ -1,0 +1,1 @@
+"""Publishing: model cards, and commits on the Hugging Face Hub."""

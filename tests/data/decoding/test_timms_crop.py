@@ -1,0 +1,78 @@
+"""Photographs that are not square are cut as timm's evaluation cuts them, on every path."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from timm.data import create_transform
+
+from curriculum_zoo.data.decoding.geometry import convert_drawn, fit, resize_images
+from curriculum_zoo.data.decoding.image_file import ImageReader, read_image
+from curriculum_zoo.data.decoding.transforms import CenterCrop
+from curriculum_zoo.weights.preprocess import Preprocess
+
+SHAPES = [(300, 200), (200, 301), (333, 97), (64, 64), (65, 64), (40, 33), (1500, 50)]
+each_shape = pytest.mark.parametrize("shape", SHAPES)
+
+
+def noise(shape):
+    return np.random.default_rng(0).integers(0, 256, (shape[1], shape[0], 3), dtype=np.uint8)
+
+
+def by_timm(pixels, size, **options):
+    transform = create_transform(input_size=(3, size, size), normalize=False, **options)
+    return transform(Image.fromarray(pixels)).permute(1, 2, 0).numpy().astype(int)
+
+
+def largest_difference(ours, theirs):
+    assert ours.shape == theirs.shape
+    return np.abs(np.asarray(ours).astype(int) - theirs).max()
+
+
+@each_shape
+@pytest.mark.parametrize("size", [64, 48])
+def test_images_in_memory_are_cut_as_timm_cuts_them(shape, size, tmp_path):
+    pixels = noise(shape)
+    expected = by_timm(pixels, size, interpolation="bilinear", crop_pct=1.0)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    for ours in (
+        np.asarray(fit(Image.fromarray(pixels), size)),
+        resize_images(pixels[None], size)[0],
+        convert_drawn(torch.from_numpy(pixels[None]), size, None)[0].numpy(),
+        read_image(tmp_path / "photo.png", image_size=size),
+    ):
+        assert largest_difference(ours, expected) <= 1
+
+
+@each_shape
+@pytest.mark.parametrize(("share", "interpolation"), [(0.875, "bicubic"), (1.0, "bilinear"), (0.95, "bicubic")])
+def test_photographs_that_are_read_as_needed_are_cut_as_timm_cuts_them(shape, share, interpolation):
+    pixels, file = noise(shape), io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    expected = by_timm(pixels, 64, interpolation=interpolation, crop_pct=share)
+    ours = CenterCrop(share, interpolation)(ImageReader(file.getvalue(), "photo"), 64, 0)
+    assert largest_difference(ours, expected) <= 1
+
+
+@each_shape
+@pytest.mark.parametrize(("share", "interpolation"), [(1.0, "bilinear"), (0.9, "bicubic")])
+def test_preparation_gives_the_same_for_a_picture_a_tensor_and_timm(shape, share, interpolation):
+    pixels = noise(shape)
+    prepare = Preprocess((3, 64, 64), (0.0,) * 3, (1.0,) * 3, interpolation, share)
+    expected = by_timm(pixels, 64, interpolation=interpolation, crop_pct=share) / 255
+    picture = prepare.pixels(Image.fromarray(pixels)).permute(1, 2, 0).numpy()
+    assert np.abs(picture - expected).max() <= 1.01 / 255
+    # Pillow clips overshoot between rows and columns, tensors are clipped at the end; pale noise has none to clip.
+    soft = pixels // 4 + 96
+    expected = by_timm(soft, 64, interpolation=interpolation, crop_pct=share) / 255
+    tensor = prepare.pixels(torch.from_numpy(soft).permute(2, 0, 1)).permute(1, 2, 0).numpy()
+    assert np.abs(tensor - expected).max() <= 1.51 / 255
+
+
+def test_square_images_are_resized_as_ever():
+    pixels = noise((64, 64))
+    image = Image.fromarray(pixels)
+    assert fit(image, 64) is image
+    assert np.array_equal(fit(image, 48), image.resize((48, 48), Image.Resampling.BILINEAR))

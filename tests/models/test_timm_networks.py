@@ -1,0 +1,76 @@
+"""timm's registry knows the released weights: listed, created, fine-tuned and checked by timm's own functions."""
+
+import shutil
+
+import pytest
+import timm
+import torch
+from timm.data import resolve_data_config
+
+import curriculum_zoo.weights.released as released
+from curriculum_zoo import create_model, list_weights
+from curriculum_zoo.errors import WeightsError
+from curriculum_zoo.models.timm_networks import default_cfgs_of, load_released
+
+NAMES = [weights.name for weights in list_weights()]
+
+
+def test_timm_lists_every_released_weight():
+    assert timm.list_pretrained("hires*") == ["hiresnet18.tiny_imagenet", "hiresnet20_cifar.cifar10"]
+    assert {name for name in NAMES if timm.is_model_pretrained(name)} == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_timm_creates_them_with_the_same_outputs_and_the_same_preparation_of_images(name):
+    theirs = timm.create_model(name, pretrained=True).eval()
+    ours = create_model(name, pretrained=True).eval()
+    images = torch.rand(2, *ours.pretrained_cfg["input_size"])
+    assert torch.equal(theirs(images), ours(images))
+    assert resolve_data_config(model=theirs) == resolve_data_config(model=ours)
+    bare = timm.create_model(name.partition(".")[0], pretrained=True).eval()
+    assert torch.equal(bare(images), ours(images))
+
+
+def test_an_untagged_name_without_weights_keeps_the_architectures_own_classes():
+    assert timm.create_model("hiresnet18").num_classes == 1000
+    assert not timm.get_pretrained_cfg("hiresnet18").has_weights
+
+
+def test_timm_adapts_them_to_other_classes_channels_and_features():
+    model = timm.create_model("hiresnet18.tiny_imagenet", pretrained=True, num_classes=7, in_chans=1)
+    whole = timm.create_model("hiresnet18.tiny_imagenet", pretrained=True)
+    assert model.fc.weight.shape == (7, 512)
+    torch.testing.assert_close(model.conv1.weight, whole.conv1.weight.sum(1, keepdim=True))
+    assert torch.equal(model.layer4[-1].conv2.weight, whole.layer4[-1].conv2.weight)
+    features = timm.create_model("hiresnet18.tiny_imagenet", pretrained=True, features_only=True).eval()
+    images = torch.rand(1, 3, 64, 64)
+    torch.testing.assert_close(features(images)[-1], whole.eval().forward_features(images))
+
+
+@pytest.mark.parametrize("name", ["hiresnet20_cifar", "airbench94", "simple_cnn"])
+def test_features_alone_can_be_checkpointed(name):
+    features = timm.create_model(name, features_only=True)
+    features.set_grad_checkpointing()
+    assert features.model.grad_checkpointing
+    features.set_grad_checkpointing(False)
+    assert not features.model.grad_checkpointing
+
+
+def test_damaged_weights_are_refused_by_their_sha256(tmp_path):
+    (weights,) = list_weights("hiresnet20_cifar.cifar10")
+    folder = tmp_path / weights.name
+    shutil.copytree(weights.folder, folder)
+    file = folder / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(WeightsError, match="SHA-256 differs"):
+        load_released(timm.create_model("hiresnet20_cifar"), str(file))
+
+
+def test_a_damaged_index_is_told_and_leaves_the_architectures(tmp_path, monkeypatch):
+    (tmp_path / "index.json").write_text("[")
+    monkeypatch.setattr(released, "cards_folder", lambda: tmp_path)
+    with pytest.warns(RuntimeWarning, match="timm is not told of released weights"):
+        cfgs = default_cfgs_of({"hiresnet18": {"num_classes": 3}})
+    assert cfgs["hiresnet18"].cfgs[""].num_classes == 3
