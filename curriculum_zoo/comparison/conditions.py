@@ -121,18 +121,11 @@ def _bench(
 ) -> Iterator[Any]:
     """A function from a condition to the scores of a run's weights on the test images."""
     from ..evaluation.metrics import collect, score
+    from ..evaluation.setup import loader_factory
     from ..evaluation.trained_network import load_trained_network
 
     trained = load_trained_network(folder, which=which, device=device)
-    loaders = data.loader_factory(
-        photos=None if data.in_memory else trained.photos,
-        interpolation=trained.interpolation,
-        crop_pct=trained.crop_pct,
-        device=trained.device,
-        workers=workers,
-        training=False,
-    )
-    with contextlib.closing(loaders):
+    with contextlib.closing(loader_factory(trained, data, False, workers)) as loaders:
         loader = loaders.loader("test", training=False, batch_size=256)
         full = data.image_size[0]
 

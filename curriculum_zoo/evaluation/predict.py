@@ -102,9 +102,10 @@ def _read(file: Path, trained: TrainedNetwork) -> Pixels:
     channels, size, width = trained.input_size
     if size != width:
         return _read_oblong(file, trained)
-    if (trained.interpolation, trained.crop_pct, trained.photos.eval_pipeline) == ("bilinear", 1.0, None):
+    if trained.sees_squares:
         return read_image(file, image_size=size, channels=channels)
-    transform = eval_transform(trained.photos.filled(trained.interpolation, trained.crop_pct), size)
+    options = trained.photos.filled(trained.interpolation, trained.crop_pct)
+    transform = eval_transform(options, size, trained.crop_mode, trained.normalize.mean)
     pixels = transform(ImageReader(read_bytes(file), str(file)), size, 0)
     return convert_channels(pixels[None], channels)[0]
 

@@ -128,6 +128,8 @@ def loader_factory(
         photos=None if images.in_memory else trained.photos,
         interpolation=trained.interpolation,
         crop_pct=trained.crop_pct,
+        crop_mode=trained.crop_mode,
+        mean=trained.normalize.mean,
         device=trained.device,
         workers=workers,
         training=training,

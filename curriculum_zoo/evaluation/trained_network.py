@@ -92,8 +92,13 @@ class TrainedNetwork:
     @property
     def saw_squares(self) -> bool:
         """Whether it was trained on centre squares kept in memory, resized as those are."""
-        plain = (self.interpolation, self.crop_pct, self.photos.eval_pipeline) == ("bilinear", 1.0, None)
-        return bool(self.recipe) and plain
+        return bool(self.recipe) and self.sees_squares
+
+    @property
+    def sees_squares(self) -> bool:
+        """Whether of each photograph it is evaluated on the centre square, resized as images in memory are."""
+        stated = (self.interpolation, self.crop_pct, self.crop_mode, self.photos.eval_pipeline)
+        return stated == ("bilinear", 1.0, "center", None)
 
     @property
     def augmentation(self) -> Augmentation:

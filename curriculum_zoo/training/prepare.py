@@ -204,6 +204,8 @@ def _loader_factory(
         photos=recipe.photos,
         interpolation=own.get("interpolation"),
         crop_pct=own.get("crop_pct"),
+        crop_mode=own.get("crop_mode"),
+        mean=own.get("mean") or (),
         device=device,
         channels_last=recipe.channels_last,
         workers=workers,
@@ -213,6 +215,10 @@ def _loader_factory(
 
 def _normalize(recipe: Recipe, factory: LoaderFactory, train_indices: Indices, network: nn.Module) -> Normalize:
     channels, device = factory.images.channels, factory.device
+    if factory.crop_mode == "border" and recipe.normalize != "model":
+        raise RecipeError(
+            f"recipe: normalize must be 'model': {recipe.model} gives photographs borders in the colour of its own mean."
+        )
     if recipe.normalize == "none":
         return Normalize((0.0,) * channels, (1.0,) * channels, device)
     if recipe.normalize == "data":

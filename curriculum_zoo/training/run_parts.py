@@ -95,6 +95,7 @@ class RunParts:
             classes=self.data_set.classes,
             interpolation=self.loaders.factory.interpolation,
             crop_pct=self.loaders.factory.crop_pct,
+            crop_mode=self.loaders.factory.crop_mode,
             facts={**self.origin.facts, **facts},
         )
 

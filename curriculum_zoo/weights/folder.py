@@ -110,6 +110,7 @@ def model_config(
     facts: Mapping[str, Any],
     interpolation: str = "bilinear",
     crop_pct: float = 1.0,
+    crop_mode: str = "center",
 ) -> dict[str, Any]:
     """Return the content of a ``config.json``: timm's format, with our own facts under ``curriculum_zoo``.
 
@@ -124,6 +125,7 @@ def model_config(
         facts: what training knows: recipe, accuracy, cost. The number of parameters is added.
         interpolation: how images are resized for evaluation.
         crop_pct: the part of their short side that is then cut out of the centre.
+        crop_mode: how images that are not square are cut, as timm names it.
     """
     own: Mapping[str, Any] = getattr(model, "pretrained_cfg", None) or {}
     kept = ("pool_size", "first_conv", "classifier", "fixed_input_size")
@@ -143,7 +145,7 @@ def model_config(
             "std": list(std),
             "interpolation": interpolation,
             "crop_pct": crop_pct,
-            "crop_mode": "center",
+            "crop_mode": crop_mode,
         },
         "label_names": list(classes),
         "curriculum_zoo": {**facts, "parameters": sum(parameter.numel() for parameter in model.parameters())},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from PIL import Image
 from timm.data import create_transform
+from timm.data.transforms import CenterCropOrPad, ResizeKeepRatio
 from torch import Tensor
 
 from ..data.decoding.geometry import fit
@@ -102,7 +104,7 @@ class Preprocess:
             what = f"shape {list(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
             raise DataError(f"Expected an image of Pillow's or a tensor [C, H, W] or [N, C, H, W], got {what}.")
         values = image if image.is_floating_point() else image.float() / 255
-        return self._resized(_with_channels(values.float(), channels)).clamp(0, 1)
+        return self._resized_tensor(_with_channels(values.float(), channels)).clamp(0, 1)
 
     @cached_property
     def _normalize(self) -> Normalize:
@@ -114,6 +116,16 @@ class Preprocess:
         stated = {key: getattr(self, key) for key in ("input_size", "interpolation", "crop_pct", "crop_mode")}
         resized: Callable[[Any], Tensor] = create_transform(**stated, mean=self.mean, normalize=False)
         return resized
+
+    def _resized_tensor(self, values: Tensor) -> Tensor:
+        """The same of a tensor in [0, 1], which torchvision pads with one number for all channels alone."""
+        if self.crop_mode != "border":
+            return self._resized(values)
+        size = self.input_size[1:]
+        larger = tuple(math.floor(side / self.crop_pct) for side in size)
+        resize = ResizeKeepRatio(larger, longest=1.0, interpolation=self.interpolation)
+        fill = values.new_tensor([round(255 * value) / 255 for value in self.mean])[:, None, None]
+        return CenterCropOrPad(size)(resize(values - fill)) + fill
 
     @property
     def _as_files_are_read(self) -> bool:

@@ -127,9 +127,10 @@ def test_weights_of_a_network_with_options_bring_them_along(tmp_path, other_clas
     torch.testing.assert_close(again.state_dict()["conv1.weight"], model.state_dict()["conv1.weight"])
 
 
-def test_photographs_are_resized_and_cut_as_for_the_weights_and_the_new_ones_say_so(finished_run, tmp_path):
+@pytest.mark.parametrize("mode", ["center", "border"])
+def test_photographs_are_resized_and_cut_as_for_the_weights_and_the_new_ones_say_so(finished_run, tmp_path, mode):
     stored = open_folder(finished_run / "best")
-    cfg = {**stored.config["pretrained_cfg"], "interpolation": "bicubic", "crop_pct": 0.9}
+    cfg = {**stored.config["pretrained_cfg"], "interpolation": "bicubic", "crop_pct": 0.9, "crop_mode": mode}
     save_folder(tmp_path / "start", stored.tensors(), {**stored.config, "pretrained_cfg": cfg})
     for number in range(20):
         path = tmp_path / "photos" / "ab"[number % 2] / f"{number}.png"
@@ -138,10 +139,12 @@ def test_photographs_are_resized_and_cut_as_for_the_weights_and_the_new_ones_say
     settings = {"data": f"folder:{tmp_path / 'photos'}", "photos.resident": False, "batch_size": 4}
     prepared = prepare(finetuning_recipe(tmp_path / "start", settings), device="cpu", workers=0)
     new = prepared.config({})["pretrained_cfg"]
-    assert {key: new[key] for key in ("mean", "std", "interpolation", "crop_pct", "input_size")} == {
-        key: cfg[key] for key in ("mean", "std", "interpolation", "crop_pct", "input_size")
-    }
+    kept = ("mean", "std", "interpolation", "crop_pct", "crop_mode", "input_size")
+    assert {key: new[key] for key in kept} == {key: cfg[key] for key in kept}
     assert prepared.config({})["label_names"] == ["a", "b"]
+    if mode == "border":
+        with pytest.raises(RecipeError, match="normalize must be 'model'"):
+            prepare(finetuning_recipe(tmp_path / "start", {**settings, "normalize": "data"}), device="cpu", workers=0)
 
 
 def test_a_run_without_a_folder_is_named_after_the_run_that_it_starts_from(finished_run):

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from ..memory import require_memory
 
-__all__ = ["center_square", "convert_channels", "convert_drawn", "fit", "resize_images"]
+__all__ = ["center_square", "centred", "convert_channels", "convert_drawn", "fit", "resize_images", "resized_size"]
 
 Images = npt.NDArray[np.uint8]
 
@@ -46,10 +46,46 @@ def center_square(width: int, height: int, short: int, image_size: int) -> tuple
     Returns:
         Left and top edge of the square in the resized image; that image's width and height.
     """
-    least = min(width, height)
-    resized_width, resized_height = short * width // least, short * height // least
+    resized_width, resized_height = resized_size(width, height, short)
     left, top = (round((side - image_size) / 2) for side in (resized_width, resized_height))
     return left, top, resized_width, resized_height
+
+
+def resized_size(width: int, height: int, side: int, mode: str = "center") -> tuple[int, int]:
+    """Return width and height of an image resized for evaluation, as torchvision and timm reckon.
+
+    Args:
+        width: of the image, in pixels.
+        height: of the image, in pixels.
+        side: what the mode brings to so many pixels.
+        mode: ``squash`` for both sides, ``border`` for the long one, else the short one; timm's ``crop_mode``.
+    """
+    if mode == "squash":
+        return side, side
+    if mode == "border":
+        ratio = max(width, height) / side
+        return max(1, round(width / ratio)), max(1, round(height / ratio))
+    least = min(width, height)
+    return side * width // least, side * height // least
+
+
+def centred(pixels: Images, side: int, fill: tuple[int, ...]) -> Images:
+    """The centre square of an image, with borders where the image is narrower or lower, as timm cuts and pads.
+
+    Args:
+        pixels: uint8 [H, W, C].
+        side: of the square, in pixels.
+        fill: the borders' colour, one value for each channel, or for all.
+    """
+    height, width = pixels.shape[:2]
+    if min(height, width) < side:
+        padded = np.empty((max(height, side), max(width, side), pixels.shape[2]), dtype=np.uint8)
+        padded[:] = fill
+        top, left = max(0, side - height) // 2, max(0, side - width) // 2
+        padded[top : top + height, left : left + width] = pixels
+        pixels = padded
+    top, left = (round((length - side) / 2) for length in pixels.shape[:2])
+    return np.ascontiguousarray(pixels[top : top + side, left : left + side])
 
 
 def resize_images(images: Images, image_size: int) -> Images:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ import numpy as np
 from ...documents import read_json
 from ...errors import DataError, DocumentError, RecipeError
 from ...recipes.photo_options import PhotoOptions
-from .geometry import center_square, resize_region
+from .geometry import centred, resize_region, resized_size
 from .image_file import ImageReader, Pixels
 
 __all__ = ["CenterCrop", "Pipeline", "RandomCrop", "Transform", "eval_transform", "single_threaded", "train_transform"]
@@ -49,35 +49,42 @@ class Transform(Protocol):
         ...
 
 
-def train_transform(options: PhotoOptions, image_size: int) -> Transform:
+def train_transform(
+    options: PhotoOptions, image_size: int, crop_mode: str = "center", mean: Sequence[float] = ()
+) -> Transform:
     """What training images go through.
 
     Args:
         options: what the recipe says, filled.
         image_size: full side of the images in pixels, which sizes in the recipe's own pipeline are meant for.
+        crop_mode: as for `eval_transform`, for training images that are cut as in evaluation.
+        mean: as for `eval_transform`.
 
     Raises:
         RecipeError: the recipe's own pipeline cannot be loaded.
     """
     if options.train_pipeline is not None:
         return Pipeline.load(options.train_pipeline, image_size, field="train_pipeline")
-    return RandomCrop(options, image_size)
+    return RandomCrop(options, image_size, _center_crop(options, crop_mode, mean))
 
 
-def eval_transform(options: PhotoOptions, image_size: int) -> Transform:
+def eval_transform(
+    options: PhotoOptions, image_size: int, crop_mode: str = "center", mean: Sequence[float] = ()
+) -> Transform:
     """What validation and test images go through.
 
     Args:
         options: what the recipe says, filled.
         image_size: full side of the images in pixels, which sizes in the recipe's own pipeline are meant for.
+        crop_mode: timm's, as the network's configuration states it; see `resized_size`.
+        mean: of the images that the network takes, by channel, in [0, 1]: the colour of borders.
 
     Raises:
         RecipeError: the recipe's own pipeline cannot be loaded.
     """
     if options.eval_pipeline is not None:
         return Pipeline.load(options.eval_pipeline, image_size, field="eval_pipeline")
-    options = options.filled()
-    return CenterCrop(options.crop_pct or 1.0, options.interpolation or "bilinear")
+    return _center_crop(options.filled(), crop_mode, mean)
 
 
 @dataclass(frozen=True)
@@ -85,18 +92,27 @@ class CenterCrop:
     """The centre square of the resized image, as timm's evaluation cuts it out.
 
     Attributes:
-        share: its side as a share of the image's short side.
+        share: its side as a share of what the resized image's side is.
         interpolation: how it is resized.
+        mode: which side that is; see `resized_size`.
+        fill: colour of borders, where the resized image is smaller than the square.
     """
 
     share: float = 1.0
     interpolation: str = "bilinear"
+    mode: str = "center"
+    fill: tuple[int, ...] = (0,)
 
     def __call__(self, image: ImageReader, pixels: int, seed: int) -> Pixels:
         """Read the centre; nothing is random."""
-        left, top, width, height = center_square(*image.size, math.floor(pixels / self.share), pixels)
-        whole = image.region((0, 0, *image.size), (width, height), resampling=self.interpolation)
-        return np.ascontiguousarray(whole[top : top + pixels, left : left + pixels])
+        size = resized_size(*image.size, math.floor(pixels / self.share), self.mode)
+        whole = image.region((0, 0, *image.size), size, resampling=self.interpolation)
+        return centred(whole, pixels, self.fill)
+
+
+def _center_crop(options: PhotoOptions, crop_mode: str, mean: Sequence[float]) -> CenterCrop:
+    fill = tuple(round(255 * value) for value in mean) or (0,)
+    return CenterCrop(options.crop_pct or 1.0, options.interpolation or "bilinear", crop_mode, fill)
 
 
 class RandomCrop:
@@ -109,13 +125,13 @@ class RandomCrop:
     Args:
         options: how much of each.
         image_size: full side of the images in pixels.
+        whole: the crop that evaluation takes, which ``area=[1, 1]`` asks for.
     """
 
-    def __init__(self, options: PhotoOptions, image_size: int) -> None:
+    def __init__(self, options: PhotoOptions, image_size: int, whole: CenterCrop | None = None) -> None:
         albumentations = _albumentations()
-        interpolation = options.interpolation or "bilinear"
-        self._whole = CenterCrop(options.crop_pct or 1.0, interpolation) if options.area == (1.0, 1.0) else None
-        self._interpolation = interpolation
+        self._whole = (whole or _center_crop(options, "center", ())) if options.area == (1.0, 1.0) else None
+        self._interpolation = options.interpolation or "bilinear"
         self._image_size = image_size
         self._crop = albumentations.RandomResizedCrop((1, 1), scale=options.area, ratio=options.aspect, p=1)
         changes = [albumentations.HorizontalFlip(p=0.5)] if options.flip else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol, TypedDict, Unpack
 
@@ -79,6 +79,8 @@ class LoaderSettings(TypedDict, total=False):
     photos: PhotoOptions | None
     interpolation: str | None
     crop_pct: float | None
+    crop_mode: str | None
+    mean: Sequence[float]
     device: torch.device | str
     channels_last: bool
     workers: int | None
@@ -95,6 +97,8 @@ class LoaderFactory(ABC):
         photos: what is done to images that are read as they are needed.
         interpolation: how the network's configuration has images resized.
         crop_pct: the part of the short side that it has evaluated.
+        crop_mode: how it has images cut that are not square, as timm names it.
+        mean: the mean of images that it states, by channel, in [0, 1]: what borders are filled with.
         device: where batches go.
         channels_last: whether batches are laid out channels last in memory.
         workers: processes that read photographs; one for each processor where None.
@@ -114,6 +118,8 @@ class LoaderFactory(ABC):
         photos: PhotoOptions | None = None,
         interpolation: str | None = None,
         crop_pct: float | None = None,
+        crop_mode: str | None = None,
+        mean: Sequence[float] = (),
         device: torch.device | str = "cpu",
         channels_last: bool = True,
         workers: int | None = None,
@@ -129,6 +135,7 @@ class LoaderFactory(ABC):
         self._augmentation = augmentation or Augmentation()
         self._photos = photos or PhotoOptions()
         self._configured = self._photos.filled(interpolation, crop_pct)
+        self._cut = (crop_mode or "center", mean)
         self._channels_last = channels_last
         self._workers = workers
         self._training = training
@@ -142,6 +149,11 @@ class LoaderFactory(ABC):
     def crop_pct(self) -> float:
         """Which part of the short side is evaluated, for the configuration of the weights."""
         return 1.0
+
+    @property
+    def crop_mode(self) -> str:
+        """How images that are not square are cut, for the configuration of the weights."""
+        return "center"
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -290,11 +302,11 @@ class PhotoLoaderFactory(LoaderFactory):
                 "needed. Say it in photos (area, flip, jitter), or keep them in memory: photos.resident=true."
             )
         side = images.image_size[0]
-        evaluation = eval_transform(self._configured, side)
+        evaluation = eval_transform(self._configured, side, *self._cut)
         self._loaders: list[PhotoLoader] = []
         self._pool = WorkerPool(
             images.images,
-            training=train_transform(self._configured, side) if self._training else evaluation,
+            training=train_transform(self._configured, side, *self._cut) if self._training else evaluation,
             evaluation=evaluation,
             channels=images.channels,
             workers=self._workers,
@@ -310,6 +322,11 @@ class PhotoLoaderFactory(LoaderFactory):
     def crop_pct(self) -> float:
         """As for `LoaderFactory`."""
         return self._configured.crop_pct or 1.0
+
+    @property
+    def crop_mode(self) -> str:
+        """As for `LoaderFactory`."""
+        return self._cut[0]
 
     @property
     def packages(self) -> tuple[str, ...]:
