@@ -217,7 +217,8 @@ def _normalize(recipe: Recipe, factory: LoaderFactory, train_indices: Indices, n
     channels, device = factory.images.channels, factory.device
     if factory.crop_mode == "border" and recipe.normalize != "model":
         raise RecipeError(
-            f"recipe: normalize must be 'model': {recipe.model} gives photographs borders in the colour of its own mean."
+            f"recipe: normalize must be 'model', for {recipe.model} gives photographs borders in the colour of its "
+            "own mean."
         )
     if recipe.normalize == "none":
         return Normalize((0.0,) * channels, (1.0,) * channels, device)

@@ -1,5 +1,6 @@
 """Training, evaluation and prediction on photographs that stay in their files."""
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -197,6 +198,32 @@ def test_a_pretrained_networks_own_evaluation_is_kept_and_written_down(photograp
     config = prepared.config({})["pretrained_cfg"]
     assert (config["interpolation"], config["crop_pct"]) == (own["interpolation"], own["crop_pct"])
     assert config["mean"] == pytest.approx(own["mean"])
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_hub_set_is_validated_on_its_own_split_which_is_printed_and_recorded(
+    photographs, tmp_path, capsys, resident, monkeypatch
+):
+    import datasets
+
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    files = sorted(str(file) for file in photographs.rglob("*") if file.is_file())
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
+    (tmp_path / "set").mkdir()
+    for split, some in {"train": files[:16], "validation": files[16:22], "test": files[22:26]}.items():
+        rows = {"image": some, "label": [number % 2 for number in range(len(some))]}
+        datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "set" / f"{split}.parquet")
+    wanted = recipe(photographs, epochs=1, photos={"resident": resident}, batch_size=4)
+    wanted = dataclasses.replace(wanted, data=f"hf:{tmp_path / 'set'}")
+    result = quiet(wanted, tmp_path / "run", workers=0)
+    facts = json.loads((result.folder / "environment.json").read_text())["data"]
+    assert facts["layout"] == [
+        "training: 16 images, split train", "validation: 6 images, split validation", "test: 4 images, split test"
+    ]  # fmt: skip
+    assert [f"data: {sentence}" for sentence in facts["layout"]] == capsys.readouterr().out.splitlines()[:3]
+    assert (facts["train_images"], facts["validation_images"], facts["test_images"]) == (22, 6, 4)
+    (validated,) = evaluate(result.folder, wanted.data, part="validation", device="cpu")
+    assert validated.scores.images == 6
 
 
 @pytest.mark.parametrize("resident", [True, False])

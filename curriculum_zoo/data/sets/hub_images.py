@@ -7,7 +7,7 @@ images is looked at, only the rows that a batch asks for are read, and nothing i
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -19,12 +19,13 @@ from ...errors import DataError
 from ..decoding.image_file import FORMATS, read_bytes
 from .data_set import Labels
 from .folder import TEST_SHARE
+from .labelled import some
+from .parts import PART_NAMES, PartName, part_of
 from .photos import PhotoSet
 from .split import stratified_split
 
 __all__ = ["HubImages", "hf"]
 
-_TEST_SPLITS = ("test", "validation", "valid", "val")
 _OPTIONS = ("config", "image", "label")
 _ROWS = 10_000  # that are looked at together
 
@@ -103,9 +104,11 @@ def hf(
     """Open a data set of the Hub that has a column of images and a column of classes.
 
     ``hf:owner/name[@revision][?config=NAME&image=COLUMN&label=COLUMN]``; a folder that the ``datasets`` library reads
-    goes as well. Split ``train`` is trained on. The test set is split ``test``, or else ``validation``, if it is
-    labelled, or else a fifth of each class, cut off by seed. What was downloaded once is read from the library's cache;
-    images are decoded when they are needed, so a set larger than memory can be trained on.
+    goes as well. Split ``train`` is trained on, ``validation`` validated on, ``test`` is the test set; they go by their
+    usual names (`parts.PART_NAMES`), and one without labels is left aside. Where there is no test split, ``validation``
+    is the test set, and where there is neither, a fifth of each class, cut off by seed; `PhotoSet.layout` says what was
+    taken for what. What was downloaded once is read from the library's cache; images are decoded when they are needed,
+    so a set larger than memory can be trained on.
 
     Args:
         argument: which data set.
@@ -126,29 +129,59 @@ def hf(
     if unknown:
         raise DataError(f"hf:{argument}: '{unknown[0]}' is no option; there are {', '.join(_OPTIONS)}.")
     splits = _load(path, revision or None, options.get("config"))
-    train = splits.get("train")
-    if train is None:
+    named = _parts(splits)
+    if "training" not in named:
         raise DataError(f"hf:{argument} has no split 'train'; it has {', '.join(splits)}.")
+    train = splits[named["training"]]
     image = _column(train, options.get("image"), "image", argument, _is_image)
     label = _column(train, options.get("label"), "label", argument, _is_label)
-    tables = {name: _undecoded(splits[name], image) for name in ("train", *_TEST_SPLITS) if name in splits}
-    labels = {name: _labels(table, label) for name, table in tables.items()}
+    tables = {part: _undecoded(splits[name], image) for part, name in named.items()}
+    labels = {part: _labels(table, label) for part, table in tables.items()}
     classes, numbered = _numbered(train.features[label], labels, argument)
-    test = next((name for name in _TEST_SPLITS if name in numbered and numbered[name].min(initial=0) >= 0), None)
-    unused = ", ".join(name for name in splits if name not in ("train", test))
-    taken = f"training: split train; test: {f'split {test}' if test else 'cut off it by data_seed'}"
+    used = {part: named[part] for part, its in numbered.items() if (len(its) and its.min() >= 0) or part == "training"}
+    if "test" not in used and "validation" in used:
+        used["test"] = used.pop("validation")
+        numbered["test"], tables["test"] = numbered["validation"], tables["validation"]
     settings: dict[str, Any] = {
-        "layout": (taken, *([f"not used: split {unused}"] if unused else [])),
+        "layout": _described(splits, named, used),
         "source": f"https://huggingface.co/datasets/{path}, {train.info.license or 'no licence stated'}",
         "side": image_size,
         "channels": channels or 3,
     }
-    if test is not None:
-        images = HubImages([tables["train"], tables[test]], image)
-        return PhotoSet(f"hf:{argument}", images, numbered["train"], numbered[test], classes, **settings)
-    stay, cut = stratified_split(numbered["train"], TEST_SHARE, seed, classes, purpose="test")
-    images = HubImages([tables["train"]], image, np.concatenate([stay, cut]))
-    return PhotoSet(f"hf:{argument}", images, numbered["train"][stay], numbered["train"][cut], classes, **settings)
+    if "test" in used:
+        parts = [part for part in PART_NAMES if part in used]
+        images = HubImages([tables[part] for part in parts], image)
+        learnt = np.concatenate([numbered[part] for part in parts[:-1]])
+        held_out = len(numbered["validation"]) if "validation" in used else 0
+        settings["validation_images"] = held_out
+        return PhotoSet(f"hf:{argument}", images, learnt, numbered["test"], classes, **settings)
+    learnt = numbered["training"]
+    stay, cut = stratified_split(learnt, TEST_SHARE, seed, classes, purpose="test")
+    images = HubImages([tables["training"]], image, np.concatenate([stay, cut]))
+    return PhotoSet(f"hf:{argument}", images, learnt[stay], learnt[cut], classes, **settings)
+
+
+def _parts(splits: Mapping[str, Any]) -> dict[PartName, str]:
+    """Which split each part is: of several that may be, the one of the name that stands first in `PART_NAMES`."""
+    called = {name: part_of(name) for name in splits}
+    found: dict[PartName, str] = {}
+    for part, names in PART_NAMES.items():
+        fitting = [name for name, meant in called.items() if meant == part]
+        if fitting:
+            found[part] = min(fitting, key=lambda name: names.index(name) if name in names else len(names))
+    return found
+
+
+def _described(
+    splits: Mapping[str, Any], named: Mapping[PartName, str], used: Mapping[PartName, str]
+) -> tuple[str, ...]:
+    """Sentences on what was taken for what, and what was left aside."""
+    taken = [f"{part}: {len(splits[used[part]]):,} images, split {used[part]}" for part in PART_NAMES if part in used]
+    cut = [] if "test" in used else ["test: cut off the training images by data_seed"]
+    without = [name for name in named.values() if name not in used.values()]
+    others = [name for name in splits if name not in named.values()]
+    unused = [f"not used: split {name}, which is empty or has images without a label" for name in without]
+    return (*taken, *cut, *unused, *([f"not used: {some(others)}"] if others else []))
 
 
 def _load(path: str, revision: str | None, config: str | None) -> dict[str, Any]:
@@ -200,18 +233,25 @@ def _labels(table: Any, column: str) -> np.ndarray:
 
 
 def _numbered(
-    feature: Any, labels: dict[str, np.ndarray], argument: str
-) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+    feature: Any, labels: dict[PartName, np.ndarray], argument: str
+) -> tuple[tuple[str, ...], dict[PartName, np.ndarray]]:
     """The classes' names, and labels as class numbers; unlabelled images keep -1."""
     if type(feature).__name__ == "ClassLabel":
         return tuple(feature.names), {name: some.astype(np.int64) for name, some in labels.items()}
-    train = labels["train"]
+    train = labels["training"]
     if train.ndim != 1 or train.dtype.kind not in "iuOUS":
         raise DataError(f"hf:{argument}: the labels are {train.dtype} {list(train.shape)}, not one class an image.")
     names = sorted(set(train.tolist()))
     numbers = {name: number for number, name in enumerate(names)}
     numbered = {
-        split: np.array([numbers.get(label, -1) for label in some.tolist()], dtype=np.int64)
-        for split, some in labels.items()
+        part: np.array([numbers.get(label, -1) for label in labelled.tolist()], dtype=np.int64)
+        for part, labelled in labels.items()
     }
+    for part, its in numbered.items():
+        unknown = sorted({str(label) for label in labels[part][its < 0].tolist() if label not in (None, "")})
+        if unknown and (its >= 0).any():
+            raise DataError(
+                f"hf:{argument} has {len(unknown)} {part} label(s) that no training image has: {some(unknown)}. "
+                "Correct them, or add training images of those classes."
+            )
     return tuple(map(str, names)), numbered

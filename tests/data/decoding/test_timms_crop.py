@@ -104,7 +104,7 @@ def test_evaluation_and_prediction_cut_photographs_as_the_weights_say(mode, chan
     with open_evaluation(tmp_path / "weights", f"folder:{tmp_path / 'data'}", device="cpu", workers=0) as setup:
         [shown] = setup.shown(64)
     for ours in (predicted, shown.images):
-        assert np.abs(ours.numpy() - expected).max() <= 1.51 / 255
+        assert np.abs(ours.numpy() - expected).max() <= 2.01 / 255
 
 
 def test_square_images_are_resized_as_ever():

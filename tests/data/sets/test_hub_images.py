@@ -74,6 +74,76 @@ def test_without_a_labelled_test_split_a_fifth_is_cut_off(hub):
     assert photos.fingerprint != opened(hub, seed=4).fingerprint
 
 
+def test_a_validation_split_is_what_is_validated_on(hub):
+    write(hub, "train", [0, 1, 1, 0])
+    write(hub, "validation", [1, 1, 0])
+    write(hub, "test", [1, 0])
+    photos = opened(hub)
+    training, validation = photos.split(0.5, seed=0)
+    assert (levels(photos, training), levels(photos, validation)) == ([0, 1, 2, 3], [0, 1, 2])
+    assert photos.train_labels[validation].tolist() == [1, 1, 0]
+    assert [photos.images.name(index).split(", ")[1] for index in validation] == ["split validation"] * 3
+    assert (levels(photos, photos.test_indices), photos.test_labels.tolist()) == ([0, 1], [1, 0])
+    assert photos.layout == (
+        "training: 4 images, split train", "validation: 3 images, split validation", "test: 2 images, split test"
+    )  # fmt: skip
+    assert photos.split(0, seed=0)[1].size == 0
+    resident = open_dataset(f"hf:{hub}", image_size=4)
+    assert [part.tolist() for part in resident.split(0.5, seed=0)] == [[0, 1, 2, 3], [4, 5, 6]]
+
+
+@pytest.mark.parametrize(
+    ("splits", "layout"),
+    [
+        ({"train": [0, 1], "valid": [0]}, ("training: 2 images, split train", "test: 1 images, split valid")),
+        (
+            {"train": [0, 1], "validation": [0, 1], "test": [-1, 0]},
+            (
+                "training: 2 images, split train",
+                "test: 2 images, split validation",
+                "not used: split test, which is empty or has images without a label",
+            ),
+        ),
+        (
+            {"train": [0, 1], "validation": [1, -1], "test": [1], "extra": [0]},
+            (
+                "training: 2 images, split train",
+                "test: 1 images, split test",
+                "not used: split validation, which is empty or has images without a label",
+                "not used: 'extra'",
+            ),
+        ),
+        (
+            {"train": [0, 1] * 5},
+            ("training: 10 images, split train", "test: cut off the training images by data_seed"),
+        ),
+    ],
+)
+def test_what_a_split_was_taken_for_is_told(hub, splits, layout):
+    import datasets
+
+    for split, labels in splits.items():
+        write(hub, split, labels)
+    if "extra" in splits or "valid" in splits:  # names that the library finds by itself are few
+        files = {split: f"data/{split}-*" for split in splits}
+        listed = "\n".join(f"    - split: {split}\n      path: {pattern}" for split, pattern in files.items())
+        (hub / "README.md").write_text(f"---\nconfigs:\n- config_name: default\n  data_files:\n{listed}\n---\n")
+    assert sorted(datasets.load_dataset(str(hub))) == sorted(splits)
+    assert opened(hub).layout == layout
+
+
+def test_a_word_that_no_training_image_has_is_refused_and_hidden_labels_are_none(hub):
+    import datasets
+
+    text = datasets.Value("string")
+    write(hub, "train", ["owl", "cat"] * 5, text)
+    write(hub, "validation", ["cat", "dog"], text)
+    with pytest.raises(DataError, match=r"1 validation label\(s\) that no training image has: 'dog'"):
+        opened(hub)
+    write(hub, "validation", ["", ""], text)
+    assert opened(hub.rename(hub.parent / "again")).layout[1] == "test: cut off the training images by data_seed"
+
+
 def test_labels_may_be_words(hub):
     import datasets
 
