@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from ...errors import DataError, RecipeError
+from ...errors import DataError
 from .loader import CHANGES, Batching, Loader
 from .worker_pool import ReadRequest, ReadResult, WorkerPool
 
@@ -81,7 +81,7 @@ class PhotoLoader(Loader):
         Raises:
             DataError: an image cannot be read; or none of a batch, where such are left out.
             RecipeError: the recipe's own pipeline fails on an image.
-            TrainingError: a worker process died.
+            TrainingError: a worker process died, or what reads an image failed.
         """
         indices = self._indices[order.numpy()]
         seeds = self._seeds(epoch, CHANGES)[order].numpy().view(np.uint64)  # generators take no negative seeds
@@ -99,7 +99,7 @@ class PhotoLoader(Loader):
     def _accept(self, result: ReadResult, first: int, end: int) -> None:
         """Raise what is wrong, and note what is left out; the batch's own images stand from `first` to before `end`."""
         if result.fatal is not None:
-            raise RecipeError(result.fatal)
+            raise result.fatal
         if not result.failures:
             return
         why = next(iter(result.failures.values()))

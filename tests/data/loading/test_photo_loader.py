@@ -215,7 +215,7 @@ def test_a_worker_that_dies_is_told_of(photos):
     next(batches)
     worker = max(children() - before)
     os.kill(worker, signal.SIGKILL)
-    with pytest.raises(TrainingError, match=r"A process that reads images died .*use fewer workers"):
+    with pytest.raises(TrainingError, match=r"A process that reads images died: SIGKILL, .*Use fewer workers"):
         list(batches)
     pool.close()
     images, _ = walked(loader_for(photos, pool).batches(0))  # others take its place
