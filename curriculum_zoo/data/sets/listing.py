@@ -119,13 +119,12 @@ def class_name(folder: str) -> str:
         DataError: bytes that are no UTF-8, which a card, a table or another machine could not show.
     """
     try:
-        folder.encode()
-    except UnicodeEncodeError as error:
+        return nfc(os.fsencode(folder).decode())  # UTF-8 in any locale, as where names are taken for ASCII or Latin-1
+    except UnicodeError as error:
         raise DataError(
             f"The folder {os.fsencode(folder)!r} is not named in UTF-8, so the class cannot be called after it. Rename "
             "it, with convmv for instance."
         ) from error
-    return nfc(folder)
 
 
 def nfc(text: str) -> str:

@@ -1,6 +1,7 @@
 """Folders as people download them are used as they are meant, or refused by name; nothing is passed over in silence."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -198,6 +199,19 @@ def test_a_class_whose_name_is_not_utf8_is_refused_before_training(tree, tmp_pat
     os.rename(os.fsencode(base / "cat"), os.fsencode(base) + b"/caf\xe9")
     with pytest.raises(DataError, match=r"b'caf\\xe9' is not named in UTF-8.*Rename it"):
         files_of(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems name files in Unicode")
+def test_names_in_utf8_are_the_same_in_a_locale_that_knows_ascii_alone(tmp_path):
+    build(tmp_path, {"\u00e9\u732b": TWO["cat"], "dog": TWO["dog"]})
+    script = "import sys, curriculum_zoo.data as d; p = d.open_dataset('folder:' + sys.argv[1], resident=False); "
+    script += "print(p.classes, p.fingerprint, p.train_labels.tolist())"
+    variables = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    ran = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120, check=True)
+    here = open_dataset(f"folder:{tmp_path}", resident=False)
+    assert ran.stdout.strip() == ascii(here.classes) + f" {here.fingerprint} {here.train_labels.tolist()}"
 
 
 def test_a_folder_has_the_same_fingerprint_on_a_mac(tmp_path):
