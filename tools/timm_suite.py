@@ -37,7 +37,6 @@ LEFT_OUT = {
     ): "global_pool='' with classes is refused: there are no vectors to classify",
     ("test_model_forward_features", "simple_cnn"): "it has two stages, where timm asks for three",
     ("test_model_forward_intermediates", "simple_cnn"): "it has two stages, where timm asks for three",
-    ("test_model_*_fx", "glimpse_baseline*"): "its check of the images' size is not traced",
     ("test_model_default_cfgs*", "glimpse_*"): "glimpse networks describe an image by one vector, without maps",
     ("test_model_forward_features", "glimpse_*"): "the same: they have no feature maps by level",
     ("test_model_forward_intermediates*", "glimpse_*"): "the same: they have no feature maps by level",

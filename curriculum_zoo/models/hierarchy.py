@@ -49,7 +49,7 @@ def average_pool(image: Tensor, copy: Tensor, like: Tensor) -> Tensor:
     """
     height, width = like.shape[-2:]
     if torch.onnx.is_in_onnx_export() and torch.jit.is_tracing():
-        return _pool_as_matrices(image, int(height), int(width))
+        return _pool_as_matrices(image, height, width)
     if isinstance(height, torch.SymInt) or isinstance(width, torch.SymInt) or torch.jit.is_tracing():
         # While a program for images of any size is exported or traced, a branch would tie it to sizes that take it.
         return F.adaptive_avg_pool2d(image, (height, width))
@@ -62,12 +62,17 @@ def average_pool(image: Tensor, copy: Tensor, like: Tensor) -> Tensor:
 
 
 def _pool_as_matrices(image: Tensor, height: int, width: int) -> Tensor:
-    """Adaptive average pooling for ONNX's exporter by tracing, which has none to sizes that do not divide."""
-    rows, columns = (
-        F.adaptive_avg_pool1d(torch.eye(int(side), dtype=image.dtype, device=image.device), pooled)
-        for side, pooled in zip(image.shape[-2:], (height, width), strict=True)
-    )
-    return rows.T @ image @ columns
+    """Adaptive average pooling for ONNX's exporter by tracing, which has none to sizes that it does not know."""
+    rows = _shares(image.shape[-2], height, image)
+    return rows.T @ image @ _shares(image.shape[-1], width, image)
+
+
+def _shares(side: int, pooled: int, like: Tensor) -> Tensor:
+    """How much of each of `side` pixels goes into each of `pooled` averages, [side, pooled]; both may be traced."""
+    number = torch.arange(pooled, device=like.device)
+    first, end = number * side // pooled, ((number + 1) * side + pooled - 1) // pooled
+    place = torch.arange(side, device=like.device).unsqueeze(1)
+    return ((place >= first) & (place < end)).to(like.dtype) / (end - first)
 
 
 def _divides(small: Tensor, size: torch.Size) -> bool:

@@ -90,6 +90,29 @@ def test_onnx_files_by_tracing_give_the_same_outputs_in_onnxruntime(size, tmp_pa
     torch.testing.assert_close(torch.from_numpy(logits), model(images).detach(), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("hiresnet20_cifar", {"side": "both", "sources": "all"}),
+        pytest.param("airbench94", {}, marks=DEEP),
+        pytest.param("resnet20_cifar", {}, marks=DEEP),
+        pytest.param("hiresnet18", {}, marks=DEEP),
+        pytest.param("hiresnext50_32x4d", {}, marks=DEEP),
+    ],
+)
+def test_onnx_files_by_tracing_take_images_of_any_size(name, options, tmp_path):
+    """As timm's onnx_export.py writes them with --dynamic-size."""
+    model, images = network(name, options)
+    path, sizes = tmp_path / "model.onnx", {0: "batch", 2: "height", 3: "width"}
+    names = {"input_names": ["images"], "output_names": ["logits"]}
+    torch.onnx.export(model, images, str(path), dynamo=False, verbose=False, dynamic_axes={"images": sizes}, **names)
+    session = onnxruntime.InferenceSession(path)
+    for size in ((32, 32), (48, 64), (37, 41)):
+        others = torch.randn(3, 3, *size)
+        (logits,) = session.run(None, {"images": others.numpy()})
+        torch.testing.assert_close(torch.from_numpy(logits), model(others).detach(), atol=1e-3, rtol=1e-3)
+
+
 @pytest.mark.slow
 @each_network
 def test_onnx_files_give_the_same_outputs_in_onnxruntime(name, options, tmp_path):

@@ -1,5 +1,6 @@
 """timm's registry knows the released weights: listed, created, fine-tuned and checked by timm's own functions."""
 
+import copy
 import shutil
 
 import pytest
@@ -54,6 +55,26 @@ def test_features_alone_can_be_checkpointed(name):
     assert features.model.grad_checkpointing
     features.set_grad_checkpointing(False)
     assert not features.model.grad_checkpointing
+
+
+@pytest.mark.parametrize("indices", [None, (1,), (0, 2)])
+@pytest.mark.parametrize("name", ["hiresnet20_cifar", pytest.param("hiresnet18", marks=pytest.mark.slow)])
+def test_gradients_of_features_are_the_same_where_they_are_computed_again(name, indices):
+    torch.manual_seed(0)
+    chosen = {} if indices is None else {"out_indices": indices}
+    features = timm.create_model(name, features_only=True, **chosen).double().train()
+    before, images = copy.deepcopy(features.state_dict()), torch.randn(2, 3, 48, 40).double()
+
+    def gradients():
+        features.load_state_dict(before)
+        features.zero_grad()
+        sum(level.square().mean() for level in features(images)).backward()
+        return [parameter.grad.clone() for parameter in features.parameters()]
+
+    plain = gradients()
+    features.set_grad_checkpointing()
+    for again, expected in zip(gradients(), plain, strict=True):
+        torch.testing.assert_close(again, expected)
 
 
 def test_damaged_weights_are_refused_by_their_sha256(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch.fx
 from timm.models import register_model
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -56,7 +57,8 @@ class GlimpseBaseline(VectorClassifier):
         Raises:
             ModelError: the images have another number of channels, or too few pixels to be pooled.
         """
-        check_images(x, self.in_chans, self.features.smallest)
+        if not isinstance(x, torch.fx.Proxy):
+            check_images(x, self.in_chans, self.features.smallest)
         _, vector = self._describe(x)
         return F.leaky_relu(self.fc2(F.leaky_relu(self.fc1(vector), SLOPE)), SLOPE)
 

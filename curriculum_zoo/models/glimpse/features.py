@@ -155,7 +155,8 @@ class ConvFeatures(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """[N, in_chans, H, W] to the last feature map [N, f, h, w] and its mean over positions [N, f]."""
         # Channels last in memory, whatever the caller's layout: on a CPU these layers take a quarter of the time then.
-        x = images.permute(0, 2, 3, 1).flatten(1).unflatten(1, (*images.shape[2:], images.shape[1])).permute(0, 3, 1, 2)
+        _, channels, height, width = images.shape
+        x = images.permute(0, 2, 3, 1).flatten(1).unflatten(1, (height, width, channels)).permute(0, 3, 1, 2)
         for index, pool in enumerate(self.pools, start=1):
             x = self.get_submodule(f"conv{index}")(x)
             # Leaky ReLU rises with its argument, so behind the pooling it gives the same, at a quarter of the work.

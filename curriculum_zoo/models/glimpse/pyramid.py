@@ -223,7 +223,8 @@ class GlimpsePyramid(VectorClassifier):
 
     def _describe(self, images: Tensor) -> tuple[Tensor, Tensor]:
         piece = PIECE.get(images.device.type, LARGEST_PIECE)
-        if torch.is_grad_enabled() or torch.compiler.is_compiling() or len(images) <= piece:
+        followed = torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing()
+        if followed or len(images) <= piece:
             return super()._describe(images)
         maps, vectors = zip(*map(super()._describe, images.split(piece)), strict=True)
         return torch.cat(maps), torch.cat(vectors)

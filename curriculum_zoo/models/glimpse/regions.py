@@ -149,7 +149,7 @@ def shrink(images: Tensor, size: Sequence[int]) -> Tensor:
         images: [N, C, H, W].
         size: height and width of the result, at most H and W.
     """
-    height, width = images.shape[-2:]
+    height, width = map(int, images.shape[-2:])  # a traced program is for images of one size
     if (height, width) == tuple(size):
         return images
     if height % size[0] == 0 and width % size[1] == 0:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from curriculum_zoo import create_model
+from curriculum_zoo.models.glimpse.pyramid import PIECE
 
 OPTIONS = {"attend": "threshold", "threshold": 0.5}
 BATCH = ({0: torch.export.Dim("batch", min=1, max=512)},)
@@ -69,10 +70,30 @@ def test_traced_networks_and_onnx_files_by_tracing_give_the_same_outputs(tmp_pat
     more = torch.cat([images, images.flip(2)])
     torch.testing.assert_close(torch.jit.trace(model, images)(more), model(more), atol=1e-4, rtol=1e-4)
     path = tmp_path / "model.onnx"
-    torch.onnx.export(model, images, str(path), dynamo=False, verbose=False)
-    session = onnxruntime.InferenceSession(path)
-    (logits,) = session.run(None, {session.get_inputs()[0].name: images.flip(3).numpy()})
-    torch.testing.assert_close(torch.from_numpy(logits), model(images.flip(3)).detach(), atol=1e-4, rtol=1e-4)
+    names = {"input_names": ["images"], "output_names": ["logits"]}
+    batch = {"images": {0: "batch"}, "logits": {0: "batch"}}
+    torch.onnx.export(model, images, str(path), dynamo=False, verbose=False, dynamic_axes=batch, **names)
+    (logits,) = onnxruntime.InferenceSession(path).run(None, {"images": more.numpy()})
+    torch.testing.assert_close(torch.from_numpy(logits), model(more).detach(), atol=1e-4, rtol=1e-4)
+
+
+def test_a_network_traced_without_gradients_takes_batches_of_any_size(monkeypatch):
+    """Where crops are described piece by piece, the number of pieces must not become a part of the program."""
+    monkeypatch.setitem(PIECE, "cpu", 8)
+    model, images = network()
+    with torch.no_grad():
+        traced = torch.jit.trace(model, images)
+        for some in (images[:1], images, torch.cat([images, images.flip(2)])):
+            torch.testing.assert_close(traced(some), model(some), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "name", ["glimpse_baseline_m1", pytest.param("glimpse_baseline_in_m1", marks=pytest.mark.slow)]
+)
+def test_symbolic_tracing_of_a_baseline_gives_the_same_outputs(name):
+    model = create_model(name).eval()
+    images = torch.rand(2, model.in_chans, 64, 72)
+    torch.testing.assert_close(torch.fx.symbolic_trace(model)(images), model(images))
 
 
 @pytest.mark.slow
@@ -118,10 +139,24 @@ RANK = """
 """
 
 
-@pytest.mark.slow
-def test_processes_of_which_one_attends_nothing_learn_together(tmp_path):
+PLAIN = (
+    RANK.partition("    def attend")[0]
+    + """
+    labels = torch.arange(4)[2 * rank : 2 * rank + 2]
+    for step in range(3):
+        loss = torch.nn.functional.cross_entropy(parallel(images[2 * rank : 2 * rank + 2]), labels)
+        model.zero_grad()
+        loss.backward()
+    print(json.dumps({key: parameter.grad.norm().item() for key, parameter in model.named_parameters()}))
+    dist.destroy_process_group()
+"""
+)
+
+
+def ranks_of(script, tmp_path):
+    """What two processes print that run a script together."""
     store = f"file://{tmp_path / 'store'}"
-    code = textwrap.dedent(RANK).replace(
+    code = textwrap.dedent(script).replace(
         '"gloo")', f'"gloo", init_method="{store}", rank=int(sys.argv[1]), world_size=2)'
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
@@ -137,7 +172,20 @@ def test_processes_of_which_one_attends_nothing_learn_together(tmp_path):
         for rank in ranks:
             rank.kill()
     assert [rank.returncode for rank in ranks] == [0, 0], answers
-    first, second = (json.loads(out) for out, _ in answers)
+    return [json.loads(out) for out, _ in answers]
+
+
+@pytest.mark.slow
+def test_plain_cross_entropy_goes_on_beyond_the_second_step_of_two_processes(tmp_path):
+    first, second = ranks_of(PLAIN, tmp_path)
+    assert first == second
+    assert all(0 <= norm < 100 for norm in first.values())
+    assert first["classifier.weight"] > 0
+
+
+@pytest.mark.slow
+def test_processes_of_which_one_attends_nothing_learn_together(tmp_path):
+    first, second = ranks_of(RANK, tmp_path)
     assert first == second
 
     torch.manual_seed(0)
