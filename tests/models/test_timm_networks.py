@@ -1,19 +1,66 @@
 """timm's registry knows the released weights: listed, created, fine-tuned and checked by timm's own functions."""
 
+import argparse
 import copy
 import shutil
 
+import numpy as np
 import pytest
 import timm
 import torch
-from timm.data import resolve_data_config
+from PIL import Image
+from timm.data import create_dataset, create_loader, resolve_data_config
+from timm.optim import create_optimizer_v2, optimizer_kwargs
+from timm.utils import CheckpointSaver
 
 import curriculum_zoo.weights.released as released
 from curriculum_zoo import create_model, list_weights
 from curriculum_zoo.errors import WeightsError
+from curriculum_zoo.evaluation import evaluate
+from curriculum_zoo.evaluation.trained_network import load_trained_network
 from curriculum_zoo.models.timm_networks import default_cfgs_of, load_released
 
 NAMES = [weights.name for weights in list_weights()]
+
+
+@pytest.mark.parametrize(
+    "name", ["hiresnet20_cifar.cifar10", pytest.param("hiresnet18.tiny_imagenet", marks=pytest.mark.slow)]
+)
+def test_what_timms_train_script_calls_goes_from_released_weights_to_a_checkpoint_that_is_evaluated(name, tmp_path):
+    """In the order and with the keywords of train.py --pretrained, for new classes."""
+    for number in range(8):
+        for part in ("train", "validation"):
+            (tmp_path / part / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+            picture = Image.fromarray(np.full((40, 48, 3), 25 * number, dtype=np.uint8))
+            picture.save(tmp_path / part / "ab"[number % 2] / f"{number}.png")
+    args = argparse.Namespace(model=name, num_classes=2, img_size=None, input_size=None, opt="sgd", lr=0.01, gp=None,
+                              weight_decay=0.0, momentum=0.9, opt_eps=None, opt_betas=None)  # fmt: skip
+    model = timm.create_model(
+        name, pretrained=True, in_chans=3, num_classes=2, drop_rate=0.0, drop_path_rate=None, drop_block_rate=None,
+        global_pool=None, bn_momentum=None, bn_eps=None, scriptable=False, checkpoint_path="",
+    )  # fmt: skip
+    released = create_model(name, pretrained=True).state_dict()
+    own = model.state_dict()
+    changed = {key for key in own if own[key].shape != released[key].shape or not torch.equal(own[key], released[key])}
+    assert changed == {"fc.weight", "fc.bias"}
+    stated = resolve_data_config(vars(args), model=model)
+    options = {key: stated[key] for key in ("input_size", "interpolation", "mean", "std")}
+    folder = create_dataset("", root=str(tmp_path), split="train", is_training=True, batch_size=4)
+    loader = create_loader(folder, batch_size=4, is_training=True, use_prefetcher=False, num_workers=0, **options)
+    optimizer = create_optimizer_v2(model, **optimizer_kwargs(cfg=args))
+    model.train()
+    for images, labels in loader:
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+    saver = CheckpointSaver(model, optimizer, args=args, checkpoint_dir=str(tmp_path))
+    saver.save_checkpoint(0, metric=50.0)
+    trained = load_trained_network(tmp_path / "model_best.pth.tar", device="cpu")
+    assert trained.input_size == tuple(stated["input_size"])
+    with torch.no_grad():
+        torch.testing.assert_close(trained.model(images), model.eval()(images))
+    (evaluated,) = evaluate(tmp_path / "model_best.pth.tar", f"folder:{tmp_path}", device="cpu", workers=0)
+    assert evaluated.scores.images == 8
 
 
 def test_timm_lists_every_released_weight():
