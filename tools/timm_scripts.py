@@ -1,5 +1,7 @@
 r"""Run timm's own validate.py and onnx_export.py on released weights of this package, without a network.
 
+Encoders of segmentation_models_pytorch are made of them too, where that is installed.
+
     python tools/timm_scripts.py --scripts ~/timm --weights resnet20_cifar.cifar10 --data npz:cifar10.npz
 
 The scripts are those of a checkout of timm; its distributions hold none of them, and one that is missing is left out
@@ -18,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +103,23 @@ def check_validation(script: Path, weights: str, folder: Path) -> Iterator[tuple
     yield f"top-1 {theirs:.2f}%, by this package {ours:.2f}%", abs(theirs - ours) < 0.3
 
 
+def check_encoder(weights: str) -> Iterator[tuple[str, bool]]:
+    """Make an encoder of segmentation_models_pytorch, and compare its parameters with the network's."""
+    import segmentation_models_pytorch
+
+    try:
+        unet = segmentation_models_pytorch.Unet(f"tu-{weights}", encoder_weights="imagenet", classes=3).eval()
+    except ValueError as error:  # it takes networks that halve their images five times
+        yield f"refused by it: {error}", True
+        return
+    with torch.no_grad():
+        shape = list(unet(torch.randn(1, 3, 64, 96)).shape)
+    own = create_model(weights, pretrained=True).state_dict()
+    loaded = {key.removeprefix("model.model."): value for key, value in unet.encoder.state_dict().items()}
+    equal = sum(torch.equal(value, own[key]) for key, value in loaded.items())
+    yield f"Unet gives {shape}; {equal} of {len(loaded)} tensors are the released ones", equal == len(loaded)
+
+
 def rows(source: Path, weights: str, folder: Path) -> Iterator[tuple[str, str, bool]]:
     """What each script gave: its name, words, and whether that is right."""
     cfg = create_model(weights, pretrained=False).pretrained_cfg
@@ -116,6 +136,8 @@ def rows(source: Path, weights: str, folder: Path) -> Iterator[tuple[str, str, b
             yield from ((name, *said) for said in check(source / name))
         except RuntimeError as error:
             yield name, str(error), False
+    if find_spec("segmentation_models_pytorch"):
+        yield from (("segmentation_models_pytorch", *said) for said in check_encoder(weights))
 
 
 def main() -> int:

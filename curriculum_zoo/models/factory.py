@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,13 @@ FEATURE_OPTIONS = ("features_only", "out_indices", "feature_cls")
 
 
 def create_model(
-    name: str | Address | StoredWeights,
+    name: str | os.PathLike[str] | Address | StoredWeights,
     pretrained: bool = False,
     *,
     num_classes: int | None = None,
     in_chans: int | None = None,
     image_size: int | None = None,
-    warm_start: str | Address | StoredWeights | None = None,
+    warm_start: str | os.PathLike[str] | Address | StoredWeights | None = None,
     **kwargs: Any,
 ) -> nn.Module:
     """Create a network by its name, in training mode.
@@ -41,7 +42,7 @@ def create_model(
         name: one of `list_models`, plugins' included (``hiresnet18``, or ``distribution/name`` where several claim a
             name), with a tag of released weights if wanted (``hiresnet18.<tag>``); ``timm/<any name of timm's>``;
             ``hf-hub:owner/repo[@revision]``; ``local-dir:path`` of a folder with config and weights, or of a run. Or
-            an address or weights that were read from such a text already.
+            the path of a folder of weights, or of a run; or an address or weights that were read already.
         pretrained: whether to load released weights: those of the tag, or of the name.
         num_classes: number of classes; the network's own default where None. Loaded weights of another number leave
             the classifier as it was initialised, as in timm.
@@ -75,7 +76,7 @@ def create_model(
     ):
         if value is not None and (not isinstance(value, int) or value < least):
             raise ModelError(f"{title}: {option}={value!r} must be an integer of at least {least}.")
-    source = Address.parse(name) if isinstance(name, str) else name
+    source = name if isinstance(name, (Address, StoredWeights)) else Address.parse(name)
     cache = kwargs.pop("cache_dir", None) if _has_config(source) else None
     builder = _find(source, pretrained, cache)
     size = image_size if builder.one_size else None

@@ -106,6 +106,9 @@ def describe_input(model: nn.Module, cfg: Mapping[str, Any], also: tuple[str, ..
     """
     own = getattr(model, "pretrained_cfg", None)
     if isinstance(own, dict):
+        if "input_size" in also and "input_size" in cfg:
+            for key in ("test_input_size", "test_crop_pct"):  # said of an architecture's usual images, not of these
+                own.pop(key, None)
         own.update({key: cfg[key] for key in (*INPUT, *also) if key in cfg})
 
 

@@ -45,7 +45,9 @@ def default_cfgs_of(cfgs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
             own = {key: config["pretrained_cfg"][key] for key in _STATED if key in config.get("pretrained_cfg", {})}
             own |= pool_size_at(cfgs[weights.architecture], own.get("input_size", (3, 1, 1)))
             place = {"file": str(weights.folder / WEIGHTS), "custom_load": True}
-            tagged[weights.name] = {**cfgs[weights.architecture], **own, **place}
+            # A larger size for evaluation is said of an architecture's usual images, not of these.
+            usual = {key: value for key, value in cfgs[weights.architecture].items() if not key.startswith("test_")}
+            tagged[weights.name] = {**usual, **own, **place}
     # The star marks what a name without a tag stands for; timm would take the first that has weights.
     return dict(generate_default_cfgs(tagged | {f"{name}.*": dict(cfg) for name, cfg in cfgs.items()}))
 

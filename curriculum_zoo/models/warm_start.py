@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -43,7 +44,9 @@ class _Weights:
     cfg: Mapping[str, Any] = field(default_factory=dict)
 
 
-def warm_start_from(model: nn.Module, source: str | Address | StoredWeights, *, any_classes: bool = True) -> None:
+def warm_start_from(
+    model: nn.Module, source: str | os.PathLike[str] | Address | StoredWeights, *, any_classes: bool = True
+) -> None:
     """Load a plain twin's weights into a network; in eval mode it then gives the twin's outputs.
 
     Every tensor must find its place, hierarchical projections apart: those stay as they were initialised, adding
@@ -83,10 +86,10 @@ def warm_start_from(model: nn.Module, source: str | Address | StoredWeights, *, 
     describe_input(model, weights.cfg)
 
 
-def _read(source: str | Address | StoredWeights) -> _Weights:
+def _read(source: str | os.PathLike[str] | Address | StoredWeights) -> _Weights:
     if isinstance(source, StoredWeights):
         return _read_stored(source)
-    address = Address.parse(source) if isinstance(source, str) else source
+    address = source if isinstance(source, Address) else Address.parse(source)
     if address.kind == "timm":
         return _read_timm(address)
     stored = address.find()

@@ -223,7 +223,9 @@ def _unwrapped(content: Any, path: Path) -> Content:
         content = {name: value for name, value in content.items() if name != _COUNTERS[0]}
     plain = isinstance(content, Mapping) and all(isinstance(name, str) for name in content)
     if not plain or not all(isinstance(value, Tensor) for value in content.values()):
-        raise WeightsError(f"{path} holds no state dict, a mapping of names to tensors. Save model.state_dict().")
+        inner = [f"'{key}'" for key, value in content.items() if isinstance(value, Mapping)] if plain else []
+        remedy = f"Save one of {', '.join(inner[:4])} alone" if inner else "Save model.state_dict()"
+        raise WeightsError(f"{path} holds no state dict, a mapping of names to tensors. {remedy}.")
     names = list(content)
     while names and any(all(name.startswith(shared := prefix) for name in names) for prefix in _PREFIXES):
         names = [name.removeprefix(shared) for name in names]

@@ -74,7 +74,11 @@ def test_timm_creates_them_with_the_same_outputs_and_the_same_preparation_of_ima
     ours = create_model(name, pretrained=True).eval()
     images = torch.rand(2, *ours.pretrained_cfg["input_size"])
     assert torch.equal(theirs(images), ours(images))
-    assert resolve_data_config(model=theirs) == resolve_data_config(model=ours)
+    for larger in (False, True):  # validate.py asks for the larger size where a network states one
+        stated = resolve_data_config(model=theirs, use_test_size=larger)
+        assert stated == resolve_data_config(model=ours, use_test_size=larger)
+        [stored] = [weights.open().cfg["input_size"] for weights in list_weights() if weights.name == name]
+        assert list(stated["input_size"]) == list(stored)
     bare = timm.create_model(name.partition(".")[0], pretrained=True).eval()
     assert torch.equal(bare(images), ours(images))
 

@@ -69,6 +69,13 @@ def test_the_twins_outputs_come_out_whatever_the_source(twin, files, source, opt
     torch.testing.assert_close(model(IMAGES), twin(IMAGES), atol=1e-5, rtol=0)
 
 
+def test_paths_are_taken_as_texts_are(twin, files):
+    path = files / "plain.pth"
+    by_path = create_model("hiresnet18", num_classes=6, warm_start=path).state_dict()
+    by_text = create_model("hiresnet18", num_classes=6, warm_start=str(path)).state_dict()
+    assert all(torch.equal(by_path[key], by_text[key]) for key in by_text if "_sum." not in key)
+
+
 def test_the_twins_weights_come_from_the_hub_too(twin, files, tmp_path, monkeypatch):
     commit = "0123456789abcdef0123456789abcdef01234567"
     snapshot = tmp_path / "models--someone--net" / "snapshots" / commit
