@@ -1,12 +1,15 @@
 """What a served network tells of an image, beside what the commands tell of the same file."""
 
+import dataclasses
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from curriculum_zoo.errors import CurriculumError, DataError, UnknownNameError
 from curriculum_zoo.evaluation import predict
-from curriculum_zoo.serving import Showcase
+from curriculum_zoo.serving import Showcase, answers
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +51,19 @@ def test_a_curriculum_that_is_not_known_is_refused_before_anything_is_served(fin
         Showcase.load(finished_run, curriculum="baselime", device="cpu")
 
 
-def test_a_network_without_a_recipe_says_that_there_is_no_curriculum(showcase, picture):
-    import dataclasses
-
-    bare = Showcase(dataclasses.replace(showcase.trained, recipe={}), None, "No recipe is known.")
-    answer = bare.answer(picture)
-    assert (answer.stages, answer.stages_note) == ((), "No recipe is known.")
+@pytest.mark.parametrize(
+    ("recipe", "note"),
+    [
+        ({}, "No recipe is known by which it was trained"),
+        ({"curriculum": "of_a_plugin(x=1)", "epochs": 3}, "It was trained by of_a_plugin.x=1., which cannot be shown"),
+    ],
+)
+def test_a_network_without_a_curriculum_to_show_says_why(showcase, picture, monkeypatch, recipe, note):
+    trained = dataclasses.replace(showcase.trained, recipe=recipe)
+    monkeypatch.setattr(answers, "load_trained_network", lambda *_, **__: trained)
+    answer = Showcase.load("anything").answer(picture)
+    assert answer.stages == ()
+    assert re.match(note, answer.stages_note)
     assert answer.classes
 
 
