@@ -15,8 +15,12 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import io
 import itertools
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
@@ -28,7 +32,14 @@ from .curricula.samples.measures import MEASURES
 from .data import ImageSet, PhotoSet
 from .errors import CurriculumZooError
 
-__all__ = ["ContractError", "check_curriculum", "check_dataset", "check_model", "check_objective"]
+__all__ = [
+    "ContractError",
+    "check_curriculum",
+    "check_dataset",
+    "check_in_new_process",
+    "check_model",
+    "check_objective",
+]
 
 _SIDES = (32, 28, 33)
 """Full sides of the images that curricula are tried on, in pixels: a power of two, a multiple of four, an odd one."""
@@ -79,6 +90,42 @@ def check_curriculum(curriculum: Curriculum, *, image_size: int | None = None, c
     str(curriculum.timeline(image_size or _SIDES[0]))
 
 
+def check_in_new_process(curriculum: Curriculum) -> None:
+    """Check that a curriculum plans and shows the same in a process of its own, as a resumed run and other ranks do.
+
+    The process takes seconds to start. Text hashes differently there, as it does from any process to the next.
+
+    Args:
+        curriculum: an instance whose class can be imported.
+
+    Raises:
+        ContractError: its class cannot be imported there, or its stages or what their views show differ.
+    """
+    name = curriculum.name
+    sent = pickle.dumps(sys.path) + pickle.dumps(curriculum)
+    # Two processes in a row may hash text alike; these two never do.
+    seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
+    finished = subprocess.run(
+        [sys.executable, "-c", _IN_NEW_PROCESS],
+        input=sent,
+        capture_output=True,
+        env={**os.environ, "PYTHONHASHSEED": seed},
+        check=False,
+    )
+    if finished.returncode:
+        last = finished.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        _break(name, f"a new process cannot plan by it ({last})", "Define it in a module that can be imported.")
+    for epoch, (here, there) in enumerate(zip(_shown(curriculum), _unpickled(finished.stdout), strict=True)):
+        if here[0] != there[0]:
+            _break(name, f"stage({epoch}) differs in a new process", "Keep all that it plans by in its fields.")
+        if not torch.equal(here[1], there[1]):
+            _break(
+                name,
+                f"the view of stage({epoch}) shows other images in a new process",
+                "Draw by curriculum_zoo.draws, and neither by hash() nor from a generator that the process seeds.",
+            )
+
+
 def check_model(build: Callable[..., nn.Module], *, image_size: int = 32, channels: int = 3, classes: int = 3) -> None:
     """Check that a model's entry function builds networks as `create_model` and the training engine need them.
 
@@ -123,7 +170,7 @@ def check_dataset(build: Callable[..., Any], argument: str | None = None, **opti
 
     Raises:
         ContractError: it returns no `ImageSet` or `PhotoSet`, opens other images a second time, holds images of a class
-            in none but one part, or has training images among its test images.
+            in none but one part, or cannot be pickled, as processes that read images need it.
     """
     from pathlib import Path
 
@@ -135,6 +182,12 @@ def check_dataset(build: Callable[..., Any], argument: str | None = None, **opti
         _break(name, f"it returns {_a(opened)}", "Return a curriculum_zoo.data.ImageSet or PhotoSet.")
     if opened.fingerprint != _call(build, name, argument, **keywords).fingerprint:
         _break(name, "it opens other images a second time", "Draw from the seed that it is given, and sort file names.")
+    try:
+        copied = pickle.loads(pickle.dumps(opened)).fingerprint
+    except Exception as error:  # whatever an object raises that cannot be pickled
+        _break(name, f"what it opens cannot be pickled ({error})", "Hold paths and arrays, and no open files.")
+    if copied != opened.fingerprint:
+        _break(name, "a pickled copy has other images", "Keep everything that images are read by in its fields.")
     for part, labels in (("training", opened.train_labels), ("test", opened.test_labels)):
         missing = sorted(set(range(opened.num_classes)) - {int(label) for label in labels})
         if missing:
@@ -174,6 +227,26 @@ def check_objective(objective: Any, model: nn.Module, images: Tensor, targets: T
     twin.load_state_dict(pickle.loads(pickle.dumps(state)))
     if repr(twin.state_dict()) != repr(state):
         _break(name, "its state differs after it was saved and restored", "Keep all memory in state_dict.")
+
+
+_IN_NEW_PROCESS = """
+import pickle, sys
+sys.path[:] = pickle.load(sys.stdin.buffer)
+from curriculum_zoo.testing import _shown
+shown = _shown(pickle.load(sys.stdin.buffer))
+sys.stdout.buffer.write(pickle.dumps([(stage, images.numpy()) for stage, images in shown]))
+"""
+
+
+def _shown(curriculum: Curriculum) -> list[tuple[Stage, Tensor]]:
+    """Each epoch's stage, and what its view makes of some images."""
+    images = torch.rand(4, 3, _SIDES[0], _SIDES[0], generator=torch.Generator().manual_seed(0))
+    stages = [curriculum.stage(epoch) for epoch in range(curriculum.epochs)]
+    return [(stage, stage.view(images)) for stage in stages]
+
+
+def _unpickled(sent: bytes) -> list[tuple[Stage, Tensor]]:
+    return [(stage, torch.from_numpy(images)) for stage, images in pickle.load(io.BytesIO(sent))]
 
 
 def _check_copies(curriculum: Curriculum, stages: list[Stage]) -> None:

@@ -56,18 +56,32 @@ class Browser:
             parts += byte
         return json.loads(parts)
 
-    def open(self, path: Path, *, width: int, height: int = 800, dark: bool = False) -> None:
-        """Open a file at a size in CSS pixels, in light or dark mode."""
+    def open(self, page: Path | str, *, width: int, height: int = 800, dark: bool = False) -> None:
+        """Open a file or an address at a size in CSS pixels, in light or dark mode."""
         self.events.clear()
         options = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self("Emulation.setDeviceMetricsOverride", **options)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self("Emulation.setEmulatedMedia", features=[scheme])
-        self("Page.navigate", url=path.resolve().as_uri())
+        url = page.resolve().as_uri() if isinstance(page, Path) else page
+        self("Page.navigate", url=url)
         deadline = time.monotonic() + 30
-        while self.js("document.readyState + location.protocol") != "completefile:":
+        while self.js("document.readyState + location.protocol") != f"complete{url.partition(':')[0]}:":
             assert time.monotonic() < deadline, "the page does not load"
             time.sleep(0.05)
+
+    def upload(self, file: Path) -> None:
+        """Choose a file in the page's first field for files."""
+        root = self("DOM.getDocument")["root"]["nodeId"]
+        field = self("DOM.querySelector", nodeId=root, selector="input[type=file]")["nodeId"]
+        self("DOM.setFileInputFiles", nodeId=field, files=[str(file.resolve())])
+
+    def wait_for(self, expression: str, seconds: float = 60) -> None:
+        """Wait until an expression is true in the page."""
+        deadline = time.monotonic() + seconds
+        while not self.js(f"Boolean({expression})"):
+            assert time.monotonic() < deadline, (expression, self.js("document.body.innerText"))
+            time.sleep(0.1)
 
     def js(self, expression: str) -> Any:
         """The value of an expression, awaited."""

@@ -1,5 +1,7 @@
 """The checks for plugin authors: our own entries pass them, and each broken promise is named."""
 
+import os
+import sys
 from dataclasses import dataclass
 from itertools import count
 
@@ -11,7 +13,14 @@ from torch import nn
 from curriculum_zoo import Curriculum, Stage, cli, create_curriculum, list_curricula
 from curriculum_zoo.data import ImageSet
 from curriculum_zoo.registry import MODELS
-from curriculum_zoo.testing import ContractError, check_curriculum, check_dataset, check_model, check_objective
+from curriculum_zoo.testing import (
+    ContractError,
+    check_curriculum,
+    check_dataset,
+    check_in_new_process,
+    check_model,
+    check_objective,
+)
 from curriculum_zoo.training.objectives import CrossEntropy
 
 
@@ -100,6 +109,56 @@ def test_a_curriculum_that_breaks_a_promise_is_told_which(kind, problem, monkeyp
         check_curriculum(Plan(epochs=2, kind=kind))
 
 
+@dataclass(frozen=True)
+class ByHash:
+    def __call__(self, images):
+        return images * (hash("a word") % 97 / 97)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elsewhere(Curriculum):
+    kind: str = "fine"
+
+    def _stage(self, epoch):
+        size = 16 + os.getpid() % 1000 if self.kind == "by process" else None
+        return Stage(name="all", view=ByHash() if self.kind == "by hash" else Times(0.5), image_size=size)
+
+
+@pytest.mark.parametrize("expression", ["trd(variant=batch)+progressive_sharpening(replay=0.3)", "hrt:0.5>mix_size"])
+def test_curricula_of_ours_plan_and_show_the_same_in_a_new_process(expression):
+    check_in_new_process(create_curriculum(expression, epochs=12))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list_curricula())
+def test_every_curriculum_of_ours_does(name):
+    check_in_new_process(create_curriculum(name, epochs=12))
+
+
+@pytest.mark.parametrize(
+    ("kind", "problem"),
+    [
+        ("by hash", r"the view of stage\(0\) shows other images in a new process"),
+        ("by process", r"stage\(0\) differs in a new process"),
+    ],
+)
+def test_a_curriculum_that_is_another_one_in_a_new_process_is_told_so(kind, problem):
+    check_in_new_process(Elsewhere(epochs=1))
+    with pytest.raises(ContractError, match=problem):
+        check_in_new_process(Elsewhere(epochs=1, kind=kind))
+
+
+def test_a_class_that_a_new_process_cannot_import_is_told_so(monkeypatch):
+    class Inner(Elsewhere):
+        pass
+
+    # As in a notebook: pickle finds it here, and nowhere else.
+    Inner.__module__, Inner.__qualname__ = "__main__", "Inner"
+    monkeypatch.setattr(sys.modules["__main__"], "Inner", Inner, raising=False)
+    with pytest.raises(ContractError, match=r"a new process cannot plan by it .*Inner.*can be imported"):
+        check_in_new_process(Inner(epochs=1))
+
+
 # Models, data sets, objectives ----------------------------------------------------------------------------------------
 
 
@@ -146,17 +205,28 @@ def test_a_model_that_breaks_a_promise_is_told_which(flaw, problem):
         check_model(build(flaw))
 
 
+class Unpicklable(ImageSet):
+    def __reduce__(self):
+        raise TypeError("cannot pickle an open file")
+
+
 def images(argument, *, seed, **_):
     generator = np.random.default_rng(next(counter) if argument == "other" else seed)
     pixels = generator.integers(0, 256, (8, 4, 4, 3)).astype(np.uint8)
     labels = np.arange(8) % 2
     test = labels * 0 if argument == "one class" else labels
-    return 3 if argument == "three" else ImageSet("images", pixels, labels, pixels, test, classes=("a", "b"))
+    kind = Unpicklable if argument == "open file" else ImageSet
+    return 3 if argument == "three" else kind("images", pixels, labels, pixels, test, classes=("a", "b"))
 
 
 @pytest.mark.parametrize(
     ("argument", "problem"),
-    [("three", "returns a builtins.int"), ("other", "other images a second time"), ("one class", "'b' has no test")],
+    [
+        ("three", "returns a builtins.int"),
+        ("other", "other images a second time"),
+        ("one class", "'b' has no test"),
+        ("open file", "cannot be pickled .*Hold paths and arrays"),
+    ],
 )
 def test_a_data_set_that_breaks_a_promise_is_told_which(argument, problem):
     check_dataset(images)

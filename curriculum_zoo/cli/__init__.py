@@ -25,6 +25,7 @@ from .predict import add_predict
 from .publish import add_publish
 from .report import add_report
 from .score import add_score
+from .serve import add_serve
 from .show import add_show
 from .train import add_train
 
@@ -42,6 +43,7 @@ _COMMANDS = (
     add_explain,
     add_show,
     add_report,
+    add_serve,
     add_publish,
     add_check,
     add_new_plugin,

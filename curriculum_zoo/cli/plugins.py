@@ -35,7 +35,7 @@ def _check(options: argparse.Namespace) -> None:
     from ..curricula import create_curriculum
     from ..errors import UnknownNameError
     from ..registry import CURRICULA, DATASETS, MODELS, closest
-    from ..testing import check_curriculum, check_dataset, check_model
+    from ..testing import check_curriculum, check_dataset, check_in_new_process, check_model
 
     sizes = {} if options.image_size is None else {"image_size": options.image_size}
     name, colon, argument = options.name.partition(":")
@@ -47,7 +47,9 @@ def _check(options: argparse.Namespace) -> None:
         check_dataset(DATASETS.load(name), argument if colon else None, **sizes)
         checked.append("data set")
     try:
-        check_curriculum(create_curriculum(options.name, epochs=options.epochs), **sizes)
+        curriculum = create_curriculum(options.name, epochs=options.epochs)
+        check_curriculum(curriculum, **sizes)
+        check_in_new_process(curriculum)
         checked.append("curriculum")
     except UnknownNameError as error:
         if not checked:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import shlex
 from pathlib import Path
@@ -134,11 +135,16 @@ def _resuming(options: argparse.Namespace, folder: Path) -> str:
 
 
 def _end_together() -> None:
-    """Wait for the other processes of a training: Gloo aborts one that ends while another still talks to it."""
+    """Wait for the other processes of a training, and end their group.
+
+    Gloo aborts a process that ends while another still talks to it, or while anything still holds the group, whose
+    threads then never end (pytorch issue 190489): networks wrapped by DistributedDataParallel do, in reference cycles.
+    """
     from torch import distributed
 
     if distributed.is_available() and distributed.is_initialized():
         distributed.barrier()
+        gc.collect()
         distributed.destroy_process_group()
 
 

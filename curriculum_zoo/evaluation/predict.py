@@ -23,7 +23,7 @@ from ..seeding import derive_seed
 from .metrics import seeded
 from .trained_network import TrainedNetwork, load_trained_network
 
-__all__ = ["Prediction", "find_files", "predict", "read_pixels"]
+__all__ = ["Prediction", "find_files", "predict", "predict_files", "read_pixels"]
 
 BATCH = 64
 
@@ -71,7 +71,21 @@ def predict(
     if top < 1:
         raise ModelError(f"At least one class must be named, got top={top}.")
     files = list(find_files(images))
-    trained = load_trained_network(target, which=which, device=device)
+    return predict_files(load_trained_network(target, which=which, device=device), files, top=top, seed=seed)
+
+
+def predict_files(trained: TrainedNetwork, files: Sequence[Path], *, top: int = 5, seed: int = 0) -> list[Prediction]:
+    """Compute what `predict` does for a network that is loaded already.
+
+    Args:
+        trained: the network with what belongs to it.
+        files: image files.
+        top: see `predict`; 1 at least.
+        seed: see `predict`.
+
+    Raises:
+        DataError: an image cannot be read.
+    """
     names = trained.class_names
     predictions = []
     step = 1 if isinstance(trained.model, AdaptiveNetwork) else BATCH

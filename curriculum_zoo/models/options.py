@@ -30,6 +30,9 @@ _NOT_STORED = frozenset({"device", "dtype", "features_only", "out_indices", "fea
 _TIMM_KEYWORDS = frozenset({"bn_eps", "bn_momentum", "bn_tf"})
 """What timm's builders of EfficientNets and their kin read out of their keywords, for all normalisation layers."""
 
+LARGEST_NUMBER = 2**16
+"""What a number in a config's options may be; depths, widths and sides of images are all far below."""
+
 _PLACE = re.compile(r"[\w+.-]+:|(\.{1,2}|~)?[/\\]")
 
 
@@ -72,10 +75,16 @@ def check_stored_options(builder: Builder, options: Mapping[str, Any], source: s
         source: where the config comes from, for messages.
 
     Raises:
-        WeightsError: one names a place or weights, says where a network is made, or its value names a place.
+        WeightsError: one names a place or weights, says where a network is made, or its value names a place or is a
+            number so large that building by it would fill the memory.
         ModelError: the network takes no such option.
     """
     for option, value in _flattened(options):
+        if any(abs(number) > LARGEST_NUMBER for number in _numbers(value)):
+            raise WeightsError(
+                f"{source}: its config has a number larger than {LARGEST_NUMBER:,} in the option '{option}'. Get it "
+                "again from where it came from."
+            )
         if option in _NOT_STORED or leads_elsewhere(option):
             raise WeightsError(
                 f"{source}: its config has the option '{option}', and none may say where a network is made or where "
@@ -94,6 +103,15 @@ def check_stored_options(builder: Builder, options: Mapping[str, Any], source: s
             f"{builder.title} in {source} takes no option '{option}'. Build the network yourself, and start it from "
             f"these weights: create_model(…, warm_start='{source}')."
         )
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """Every number of an option's value, in lists within lists too; those of options within it are options' own."""
+    if isinstance(value, int | float):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _numbers(item)
 
 
 def _flattened(options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..errors import UnknownNameError, WeightsError
 from ..registry import BUILT_IN, MODELS, THIS_SESSION
 from ..weights.stored import TIMM, StoredWeights
+from .bounded_building import build_within
 from .builders import Builder, builder_of_entry, builder_of_timm
 from .fitting import describe_input, fit_classifier, fit_first_convolution, load_tensors, misfits
 from .hierarchical_stage import rename_sums
@@ -48,7 +49,13 @@ def builder_of_weights(weights: StoredWeights, pretrained: bool) -> Builder:
         raise UnknownNameError(f"{weights.name}: {_not_registered(distribution, architecture, error)}") from None
     options = _options(builder, weights)
     timms = architecture if distribution == TIMM else None
-    load = partial(load_stored, weights=weights, read=weights.reading(), timms=timms) if pretrained else None
+    load = None
+    if pretrained:
+        reading = weights.reading()
+        load = partial(load_stored, weights=weights, read=reading.tensors, timms=timms)
+        if weights.sha256 is None:  # else weights and config are those that this package released
+            bounds = reading.size, weights.name, weights.config.get("num_classes")
+            builder = replace(builder, function=partial(build_within, builder.function, *bounds))
     return replace(
         builder,
         title=f"{builder.title} in {weights.name}",

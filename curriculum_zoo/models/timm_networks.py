@@ -103,4 +103,4 @@ def load_released(model: nn.Module, path: str) -> None:
     known = next((weights for weights in list_weights() if weights.folder == file.parent), None)
     stored = known.open() if known else open_folder(file.parent)
     options = {"num_classes": getattr(model, "num_classes", None)}
-    load_stored(model, options, weights=stored, read=stored.reading())
+    load_stored(model, options, weights=stored, read=stored.tensors)

@@ -107,10 +107,10 @@ def _words(stage: SeenStage, letter: str, width: float) -> tuple[list[str], list
     view = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=\w)(?=\()", " ", stage.view).lower()  # LowFrequencyCrop(12)
     notes = stage.notes if stage.notes != stage.name else ""
     name = fitted([f"{letter}: {stage.name}"], width, TEXT * 1.2)  # bold letters are wider
-    return name, fitted([side, _epochs(stage.epochs), view, frozen, notes], width, TEXT)
+    return name, fitted([side, epochs_in_words(stage.epochs), view, frozen, notes], width, TEXT)
 
 
-def _epochs(epochs: Sequence[int]) -> str:
+def epochs_in_words(epochs: Sequence[int]) -> str:
     """Epochs in words, counted from 1: whole runs of them where there are few, else their number and first ones."""
     runs: list[list[int]] = []
     for epoch in epochs:
@@ -254,7 +254,7 @@ def _left_out(sheet: StageSheet) -> list[str]:
     missing = [stage for stage in sheet.stages if stage.seen is None]
     if not missing:
         return []
-    names = ", ".join(f"{stage.name} ({_epochs(stage.epochs)})" for stage in missing[:4])
+    names = ", ".join(f"{stage.name} ({epochs_in_words(stage.epochs)})" for stage in missing[:4])
     more = f" and {len(missing) - 4} more" if len(missing) > 4 else ""
     return [f"Left out, and grey below: {_count(len(missing), 'stage')} of {len(sheet.stages)}: {names}{more}."]
 

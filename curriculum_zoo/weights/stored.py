@@ -24,12 +24,25 @@ from .tensors import read_tensors
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["TIMM", "WEIGHTS", "StoredWeights", "sha256_of"]
+__all__ = ["TIMM", "WEIGHTS", "Reading", "StoredWeights", "sha256_of"]
 
 TIMM = "timm"
 """The distribution whose architectures need no entry in our registry."""
 
 WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A file of tensors that is at hand.
+
+    Attributes:
+        size: of the file, in bytes.
+        tensors: reads them, keyed by name, once its SHA-256 is checked.
+    """
+
+    size: int
+    tensors: Callable[[], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -119,13 +132,13 @@ class StoredWeights:
         Raises:
             WeightsError: the file is missing, cannot be had, is another one than stated, or is damaged.
         """
-        return self.reading()()
+        return self.reading().tensors()
 
-    def reading(self) -> Callable[[], dict[str, Tensor]]:
-        """Get hold of the file and start to check its SHA-256 in the background; return what reads the tensors.
+    def reading(self) -> Reading:
+        """Get hold of the file, and start to check its SHA-256 in the background.
 
         Raises:
-            WeightsError: the file is missing or cannot be had; what is returned raises the others of `tensors`.
+            WeightsError: the file is missing or cannot be had; reading its tensors raises the others of `tensors`.
         """
         path = self.locate(False)
         stated = self._all_stated(path)
@@ -142,7 +155,7 @@ class StoredWeights:
                 )
             return read_tensors(fresh)
 
-        return tensors
+        return Reading(path.stat().st_size, tensors)
 
     def _all_stated(self, path: Path) -> set[str]:
         """Every SHA-256 that the file must have; usually one."""

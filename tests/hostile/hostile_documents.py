@@ -69,6 +69,14 @@ config(
     {"model_args": {"pool": "https://evil.example/x"}},
 )
 config("an option that the network has not", "takes no option|no option", {"model_args": {"evil": 1}}, "ModelError")
+for what, architecture, options in (
+    ("a network of 2^30 blocks", "convnext_atto", {"depths": [2**30, 1, 1, 1]}),
+    ("a network of 50,000 blocks", "resnet18", {"layers": [50_000, 2, 2, 2]}),
+    ("a network of 50,000 blocks of few numbers", "convnext_atto", {"depths": [50_000] * 4, "dims": [1] * 4}),
+    ("a network 60,000 channels wide", "vit_tiny_patch16_224", {"embed_dim": 60_000}),
+    ("a network for images of 60,000 px", "vit_tiny_patch16_224", {"img_size": 60_000}),
+):
+    config(what, "larger than|more than", {"architecture": architecture, "model_args": options})
 config("a distribution that is a path", "distribution", {"curriculum_zoo": {"distribution": "../evil"}})
 add("config", "a module for an architecture", "UnknownNameError", MODULE, _module(f"{MODULE}:build"))
 add("config", "a dotted module for an architecture", "UnknownNameError", MODULE, _module(f"{MODULE}.build"))

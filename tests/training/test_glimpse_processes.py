@@ -43,9 +43,13 @@ weights = [parameter.double().sum().item() for parameter in prepared.network.par
 baselines = {levels: value.item() for levels, value in prepared.objective.baselines.items()}
 told = {"figures": own, "baselines": baselines, "weights": weights, "metrics": trainer.metrics}
 (folder / f"rank{rank}.json").write_text(json.dumps(told))
-# A rank that ends while the other still talks to it would be aborted by Gloo's threads.
-prepared.accelerator.wait_for_everyone()
-prepared.accelerator.end_training()
+# A rank that ends while the other still talks to it, or while anything holds the group, would be aborted by Gloo.
+accelerator = prepared.accelerator
+accelerator.wait_for_everyone()
+GlimpseRule.__call__ = call
+del trainer, prepared, choose
+accelerator.free_memory()
+accelerator.end_training()
 """
 
 

@@ -67,8 +67,11 @@ for name, values in cases.items():
     parts.loaders.close()
 rank = parts.accelerator.process_index
 np.savez(out / f"{parts.accelerator.num_processes}-{rank}.npz", **found)
-parts.accelerator.wait_for_everyone()
-parts.accelerator.end_training()
+accelerator = parts.accelerator
+accelerator.wait_for_everyone()
+del parts, trainer, batches, gradients
+accelerator.free_memory()  # whatever still holds the group at the end has Gloo abort the process
+accelerator.end_training()
 """
 
 CASES = {
