@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import yaml
+from hub_cards import SDKS, card_errors, metadata, new_space
 from hub_store import Refusal, git_blob, is_large
 
 TYPES = {"models": "model", "datasets": "dataset", "spaces": "space"}
@@ -136,7 +136,7 @@ class Handler(BaseHTTPRequestHandler):
             return self._json({"type": "user", "name": self.user, "orgs": orgs, "auth": auth})
         given = json.loads(body or b"{}")
         if parts == ["validate-yaml"]:
-            errors = [{"message": text} for text in card_errors(given["content"])]
+            errors = [{"message": text} for text in card_errors(given["content"], given["repoType"])]
             return self._json({"errors": errors, "warnings": []}, 400 if errors else 200)
         if parts[0] != "repos":
             raise Refusal(404, "Not found")
@@ -149,6 +149,8 @@ class Handler(BaseHTTPRequestHandler):
             self._may_read(kind, name)
             (self.store.folder(kind, name) / "repository.json").unlink()
             return self._json({})
+        if kind == "spaces" and given.get("sdk") not in SDKS:
+            raise Refusal(400, '"sdk" must be one of ' + ", ".join(SDKS))
         with self.store.lock:
             url = f"{self.hub.endpoint}/{'' if kind == 'models' else f'{kind}/'}{name}"
             if self.store.exists(kind, name):
@@ -156,6 +158,8 @@ class Handler(BaseHTTPRequestHandler):
                 return None
             private = given.get("private") or given.get("visibility") == "private"
             self.store.create(kind, name, self.user or "", bool(private))
+            if kind == "spaces":
+                self.hub.put(name, {"README.md": new_space(name, given["sdk"])}, kind=kind)
         return self._json({"url": url, "name": name, "id": name})
 
     def _move(self, kind: str, before: str, after: str) -> None:
@@ -366,27 +370,3 @@ class Handler(BaseHTTPRequestHandler):
             raise Refusal(416, "Range not satisfiable", **{"Content-Range": f"bytes */{len(content)}"})
         headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
         return self._send(206, content[first : last + 1], **headers)
-
-
-def metadata(card: str) -> Any:
-    """The YAML at the head of a card."""
-    block = re.match(r"\s*---\r?\n(.*?)\r?\n---[ \t]*(\r?\n|$)", card, re.DOTALL)
-    return yaml.safe_load(block[1]) if block else {}
-
-
-def card_errors(card: str) -> list[str]:
-    """What the Hub refuses in a card's metadata: the few rules that matter here."""
-    try:
-        data = metadata(card)
-    except yaml.YAMLError as error:
-        return [f"YAML is not valid: {error}"]
-    if not isinstance(data, dict):
-        return ["Metadata must be a mapping"]
-    errors = [
-        f'"{key}" must be a string' for key in ("library_name", "pipeline_tag") if type(data.get(key, "")) is not str
-    ]
-    errors += [f'"{key}" must be a list' for key in ("tags", "model-index") if not isinstance(data.get(key, []), list)]
-    for index, model in enumerate(data.get("model-index") or []):
-        if not isinstance(model, dict) or not model.get("name"):
-            errors.append(f'"model-index[{index}].name" is required')
-    return errors

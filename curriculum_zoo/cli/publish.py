@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from ..errors import PublishError
+
 __all__ = ["add_publish"]
 
 
@@ -20,6 +22,9 @@ def add_publish(commands: Any) -> None:
     where.add_argument("--to", metavar="OWNER/NAME", help="the repository on the Hub, made where it is missing")
     where.add_argument("--folder", metavar="DIR", help="lay the weights out in model_cards/ARCHITECTURE.TAG instead")
     command.add_argument("--private", action="store_true", help="make the repository private")
+    command.add_argument(
+        "--space", action="store_true", help="also a Space of that name on the Hub, a page to try the weights (`serve`)"
+    )
     command.add_argument("--revision", metavar="TAG", help="tag of this publication; the next of v1, v2, … by default")
     command.add_argument("--dry-run", action="store_true", help="show what would be sent, and send nothing")
     command.add_argument("--update", action="store_true", help="replace what is there; the card's own text is kept")
@@ -35,6 +40,7 @@ def add_publish(commands: Any) -> None:
 def _publish(options: argparse.Namespace) -> None:
     from ..publishing.layout import release
     from ..publishing.publish import publish
+    from ..publishing.space import publish_with_space
 
     facts = {
         "which": options.which,
@@ -44,11 +50,14 @@ def _publish(options: argparse.Namespace) -> None:
         "baselines": options.baseline,
         "evaluations": options.evaluations,
     }
+    if options.folder and options.space:
+        raise PublishError("A Space loads its weights from the Hub. Say --to OWNER/NAME, or leave --space out.")
     if options.folder:
         written = release(options.source, options.folder, update=options.update, **facts)
         print("\n".join(f"{options.folder}/{file}" for file in written) or f"{options.folder} is up to date.")
         return
-    publish(
+    send = publish_with_space if options.space else publish
+    send(
         options.source,
         options.to,
         private=options.private,

@@ -34,7 +34,17 @@ from .previous_card import dumped, metadata_of, with_metadata, with_sections, wi
 from .repeat import training_command
 from .text import cells
 
-__all__ = ["CARD", "EVAL_RESULTS", "base_model", "eval_results", "license_of", "write_card"]
+__all__ = [
+    "CARD",
+    "EVAL_RESULTS",
+    "base_model",
+    "card_text",
+    "eval_results",
+    "license_field",
+    "license_of",
+    "merged_metadata",
+    "write_card",
+]
 
 CARD = "README.md"
 EVAL_RESULTS = ".eval_results/curriculum-zoo.yaml"
@@ -68,11 +78,19 @@ def write_card(
     facts = Facts(config)
     sections = _template().render(_context(facts, name, loads, hub_id))
     metadata = _metadata(facts, name)
+    return card_text(metadata if previous is None else merged_metadata(previous, metadata), sections, previous)
+
+
+def card_text(metadata: Mapping[str, Any], sections: str, previous: str | None = None) -> str:
+    """Return a card of metadata and generated sections, with all else that the previous one has.
+
+    Raises:
+        PublishError: the previous card cannot be read.
+    """
     if previous is None:
         return f"---\n{dumped(metadata)}---\n{sections.lstrip()}"
     text = without_metadata(previous)
-    head = with_metadata(previous, _merged(previous, metadata))
-    return head + (with_sections(text, sections) if text.strip() else sections.lstrip())
+    return with_metadata(previous, metadata) + (with_sections(text, sections) if text.strip() else sections.lstrip())
 
 
 def eval_results(config: Mapping[str, Any]) -> str | None:
@@ -179,8 +197,8 @@ def _metadata(facts: Facts, name: str) -> dict[str, Any]:
     if data.eval_results is None:
         del data.model_name
     written: dict[str, Any] = data.to_dict()
-    if facts.license and ", " in facts.license:
-        written["license"] = facts.license.split(", ")
+    if facts.license:
+        written["license"] = license_field(facts.license)
     return written
 
 
@@ -216,8 +234,17 @@ def license_of(card: str) -> str | None:
     return ", ".join(several) or None
 
 
-def _merged(previous: str, now: Mapping[str, Any]) -> dict[str, Any]:
-    """The generated metadata as they are to stand in a card: tags are joined, and a licence keeps its form."""
+def license_field(license: str | None) -> str | list[str] | None:
+    """Return a licence as metadata have it: several, joined by commas, are a list there."""
+    return license.split(", ") if license and ", " in license else license
+
+
+def merged_metadata(previous: str, now: Mapping[str, Any]) -> dict[str, Any]:
+    """Return generated metadata as they are to stand in a card: tags are joined, and a licence keeps its form.
+
+    Raises:
+        PublishError: the previous card cannot be read.
+    """
     kept = metadata_of(previous)
     before = kept.get("tags") or []
     before = [before] if isinstance(before, str) else before

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, errors, get_token
 from huggingface_hub.utils import validate_repo_id
@@ -47,23 +48,37 @@ class RepositoryState:
     @property
     def empty(self) -> bool:
         """Whether there is nothing in it that anybody could miss."""
-        return not self.files.keys() - set(_MADE_BY_THE_HUB)
+        return self.only()
+
+    def only(self, *paths: str) -> bool:
+        """Whether it holds no other files than these, and what the Hub makes."""
+        return not self.files.keys() - {*_MADE_BY_THE_HUB, *paths}
+
+    def __str__(self) -> str:
+        return "is new" if not self.exists else "is empty" if self.empty else f"is at commit {str(self.commit)[:8]}"
 
 
 @dataclass(frozen=True)
 class HubRepository:
-    """A model's repository on the Hub, as one who may write to it sees it.
+    """A repository on the Hub, as one who may write to it sees it.
 
     Attributes:
         id: ``owner/name``.
         api: the client.
+        kind: a model's or a Space's.
     """
 
     id: str
     api: HfApi
+    kind: Literal["model", "space"] = "model"
+
+    @property
+    def url(self) -> str:
+        """Where a browser finds it."""
+        return f"{constants.ENDPOINT}/{'spaces/' if self.kind == 'space' else ''}{self.id}"
 
     @classmethod
-    def of(cls, name: str) -> HubRepository:
+    def of(cls, name: str, *, kind: Literal["model", "space"] = "model") -> HubRepository:
         """Return the repository ``owner/name``, without a request to the Hub.
 
         Raises:
@@ -75,7 +90,7 @@ class HubRepository:
             raise PublishError(f"'{name}' is no name for a repository: {error}") from error
         if name.count("/") != 1:
             raise PublishError(f"'{name}' names no owner. Say owner/name, where owner is you or your organisation.")
-        return cls(name, HfApi(library_name="curriculum_zoo", library_version=__version__))
+        return cls(name, HfApi(library_name="curriculum_zoo", library_version=__version__), kind)
 
     def log_in(self) -> None:
         """Make sure that somebody is logged in.
@@ -95,7 +110,7 @@ class HubRepository:
         """Return what it holds; nothing where there is no such repository."""
         with self._explained("list what it holds"):
             try:
-                info = self.api.model_info(self.id, files_metadata=True)
+                info = self.api.repo_info(self.id, repo_type=self.kind, files_metadata=True)
             except errors.GatedRepoError:
                 raise
             except errors.RepositoryNotFoundError:
@@ -107,7 +122,7 @@ class HubRepository:
                 raise
             if info.id != self.id:
                 raise PublishError(f"{self.id} was renamed to {info.id}. Say --to {info.id}, or choose another name.")
-            refs = self.api.list_repo_refs(self.id)
+            refs = self.api.list_repo_refs(self.id, repo_type=self.kind)
         files = {
             sibling.rfilename: (sibling.lfs.sha256 if sibling.lfs else str(sibling.blob_id), sibling.size or 0)
             for sibling in info.siblings or ()
@@ -119,12 +134,25 @@ class HubRepository:
     def read(self, path: str, remote: RepositoryState) -> str:
         """Return a text file of the commit that was inspected, with its own line ends."""
         with self._explained(f"send {path}"):
-            return read_card(Path(self.api.hf_hub_download(self.id, path, revision=remote.commit)))
+            file = self.api.hf_hub_download(self.id, path, repo_type=self.kind, revision=remote.commit)
+            return read_card(Path(file))
+
+    def refuse_public(self, remote: RepositoryState) -> None:
+        """Refuse a repository that everybody sees already.
+
+        Raises:
+            PublishError: it is such a one.
+        """
+        if remote.exists and not remote.private:
+            raise PublishError(
+                f"{self.url} is public already. Make it private in its settings, or leave --private out."
+            )
 
     def create(self, private: bool) -> RepositoryState:
         """Make the repository, and return what it holds then."""
         with self._explained("make the repository"):
-            self.api.create_repo(self.id, private=private)
+            sdk = "gradio" if self.kind == "space" else None
+            self.api.create_repo(self.id, repo_type=self.kind, private=private, space_sdk=sdk)
         return self.inspect()
 
     def commit(self, files: Mapping[str, bytes | Path | None], remote: RepositoryState, title: str) -> str:
@@ -143,7 +171,12 @@ class HubRepository:
         ]
         with self._explained("take the commit", commits=True):
             info = self.api.create_commit(
-                self.id, operations, commit_message=title, parent_commit=remote.commit, revision="main"
+                self.id,
+                operations,
+                repo_type=self.kind,
+                commit_message=title,
+                parent_commit=remote.commit,
+                revision="main",
             )
         return str(info.oid)
 

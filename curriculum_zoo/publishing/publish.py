@@ -6,9 +6,10 @@ twice makes one commit. huggingface_hub does the transfer, with its tokens and i
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -16,13 +17,15 @@ from huggingface_hub import constants
 
 from ..errors import CurriculumZooError, PublishError
 from ..weights.address import Address
+from ..weights.config import CONFIG
 from ..weights.folder import Which
 from .card import CARD, EVAL_RESULTS, license_of
+from .facts import Facts
 from .finished_run import COMPARISON
 from .hub_repository import HubRepository, RepositoryState
 from .layout import File, Layout, lay_out
 
-__all__ = ["FileState", "Publication", "publish"]
+__all__ = ["FileState", "Publication", "few", "file_states", "publish"]
 
 State = Literal["new", "changed", "unchanged", "deleted"]
 
@@ -59,6 +62,7 @@ class Publication:
         commit: that holds them; None where nothing was sent yet.
         tag: of that commit.
         sent: whether the commit was made now; False where all was remote, and for a dry run.
+        facts: what its config says of the weights.
     """
 
     hub_id: str
@@ -66,6 +70,7 @@ class Publication:
     commit: str | None
     tag: str
     sent: bool
+    facts: Facts = field(repr=False)
 
     @property
     def address(self) -> str:
@@ -140,14 +145,16 @@ class _Upload:
         if not dry_run:
             repository.log_in()
         remote = repository.inspect()
-        self._refuse_public(remote)
+        if self.private:
+            repository.refuse_public(remote)
         files = self._files(remote)
-        states = _states(files, remote)
+        facts = Facts(json.loads(files[CONFIG].bytes()))
+        states = file_states(files, remote, ours_alone=_OURS_ALONE)
         tag = self._tag(remote, states)
         self._announce(remote, files, states, tag)
         self._refuse_overwriting(remote, states)
         if dry_run:
-            return Publication(repository.id, states, remote.commit, tag, sent=False)
+            return Publication(repository.id, states, remote.commit, tag, sent=False, facts=facts)
         commit, sent = remote.commit, any(state.state != "unchanged" for state in states)
         if sent:
             remote = remote if remote.exists else repository.create(self.private)
@@ -157,7 +164,7 @@ class _Upload:
         assert commit is not None
         if remote.tags.get(tag) != commit:
             repository.tag(tag, commit)
-        publication = Publication(repository.id, states, commit, tag, sent)
+        publication = Publication(repository.id, states, commit, tag, sent, facts)
         self._load_back(publication)
         self.show(self._done(publication))
         return publication
@@ -172,19 +179,13 @@ class _Upload:
         loads = name if released else str(Address("hub", self.repository.id))
         return self.layout.files(name=name, loads=loads, hub_id=self.repository.id, previous=previous)
 
-    def _refuse_public(self, remote: RepositoryState) -> None:
-        if self.private and remote.exists and not remote.private:
-            raise PublishError(
-                f"{self.repository.id} is public already. Make it private in its settings, or leave --private out."
-            )
-
     def _refuse_overwriting(self, remote: RepositoryState, states: Sequence[FileState]) -> None:
         changes = [state for state in states if state.state != "unchanged"]
         if self.update or remote.empty or not changes:
             return
         raise PublishError(
             f"{self.repository.id} holds {len(remote.files)} files already, others than these: "
-            f"{_few([state.path for state in changes])}. Nothing was sent. --update replaces and adds these and leaves "
+            f"{few([state.path for state in changes])}. Nothing was sent. --update replaces and adds these and leaves "
             "all others; or choose another name."
         )
 
@@ -212,12 +213,9 @@ class _Upload:
     def _announce(
         self, remote: RepositoryState, files: Mapping[str, File], states: Sequence[FileState], tag: str
     ) -> None:
-        what = (
-            "is new" if not remote.exists else "is empty" if remote.empty else f"is at commit {str(remote.commit)[:8]}"
-        )
         visible = "private" if (remote.private if remote.exists else self.private) else "public"
         license = license_of(files[CARD].bytes().decode())
-        head = f"{self.repository.id} at {constants.ENDPOINT} ({visible}) {what}; tag {tag}, licence {license}:"
+        head = f"{self.repository.id} at {constants.ENDPOINT} ({visible}) {remote}; tag {tag}, licence {license}:"
         self.show("\n".join((head, *map(str, states))))
 
     def _load_back(self, publication: Publication) -> None:
@@ -249,10 +247,12 @@ class _Upload:
         )
 
 
-def _states(files: Mapping[str, File], remote: RepositoryState) -> tuple[FileState, ...]:
-    """Compare each file with the repository's; those of an earlier publication that would be untrue are deleted."""
+def file_states(
+    files: Mapping[str, File], remote: RepositoryState, ours_alone: Sequence[str] = ()
+) -> tuple[FileState, ...]:
+    """Compare each file with the repository's; of `ours_alone`, those that a publication has not are deleted."""
     states = [FileState(path, file.size, _state(file, remote.files.get(path))) for path, file in files.items()]
-    gone = [path for path in _OURS_ALONE if path in remote.files and path not in files]
+    gone = [path for path in ours_alone if path in remote.files and path not in files]
     return (*states, *(FileState(path, remote.files[path][1], "deleted") for path in gone))
 
 
@@ -263,7 +263,8 @@ def _state(file: File, known: tuple[str, int] | None) -> State:
     return "unchanged" if same else "changed"
 
 
-def _few(names: Sequence[str]) -> str:
+def few(names: Sequence[str]) -> str:
+    """Name the first five, and count the others."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 

@@ -95,13 +95,13 @@ def make_page(showcase: Showcase) -> Any:
     return page.queue(max_size=32)
 
 
-def serve(showcase: Showcase, *, host: str = "127.0.0.1", port: int | None = None, block: bool = True) -> str:
+def serve(showcase: Showcase, *, host: str | None = "127.0.0.1", port: int | None = None, block: bool = True) -> str:
     """Serve the page until the process is interrupted.
 
     Args:
         showcase: what is shown.
-        host: the address to listen at.
-        port: the port; the first free one from 7860 on where None.
+        host: the address to listen at; where None, what GRADIO_SERVER_NAME says, as on a Space, or this machine alone.
+        port: the port; where None, what GRADIO_SERVER_PORT says, or the first free one from 7860 on.
         block: whether to return only when interrupted.
 
     Returns:
@@ -129,7 +129,7 @@ def serve(showcase: Showcase, *, host: str = "127.0.0.1", port: int | None = Non
             quiet=True,
         )
     except OSError as error:
-        where = host if port is None else f"{host}:{port}"
+        where = f"{host or 'its address'}{'' if port is None else f':{port}'}"
         raise ModelError(f"The page cannot be served at {where}: {error}. Choose another --host or --port.") from error
     print(f"{showcase.trained.name} is served at {address}. End with Ctrl-C.", flush=True)
     if block:

@@ -8,7 +8,7 @@ import shlex
 
 import pytest
 import yaml
-from hub_handler import card_errors
+from hub_cards import card_errors
 from huggingface_hub import EvalResultEntry, ModelCard
 from huggingface_hub.repocard_data import eval_results_to_model_index
 
