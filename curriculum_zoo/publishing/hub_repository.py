@@ -110,7 +110,8 @@ class HubRepository:
         """Return what it holds; nothing where there is no such repository."""
         with self._explained("list what it holds"):
             try:
-                info = self.api.repo_info(self.id, repo_type=self.kind, files_metadata=True)
+                ask = self.api.space_info if self.kind == "space" else self.api.model_info
+                info = ask(self.id, files_metadata=True)
             except errors.GatedRepoError:
                 raise
             except errors.RepositoryNotFoundError:

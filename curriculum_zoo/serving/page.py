@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,18 @@ CSS = """
 .problem { border-left: 4px solid #D55E00; padding: 0.5rem 0.75rem; overflow-wrap: anywhere; }
 .gradio-container h1 { overflow-wrap: anywhere; }
 .stages .grid-wrap { max-height: none !important; height: auto !important; overflow: visible !important; }
-@media (max-width: 600px) { .stages .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)) !important; } }
-.stages .caption-label { white-space: normal !important; text-align: right; }
+.stages .grid-container { grid-template-rows: auto !important; grid-auto-rows: auto !important; }
+.stages .thumbnail-lg { display: flex; flex-direction: column; height: auto !important; aspect-ratio: auto !important; }
+.stages .thumbnail-lg > img { height: auto !important; aspect-ratio: 1; }
+.stages .caption-label { position: static !important; max-width: none !important; width: 100%; opacity: 1 !important; }
+.stages .caption-label { white-space: normal !important; text-align: left; border-left: 0 !important; }
+@media (max-width: 600px) {
+  .stages .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
+  .figure { contain: inline-size; }
+  .figure .image-container, .figure .image-frame { display: block !important; width: 100% !important; }
+  .figure .image-frame { overflow-x: auto !important; }
+  .figure img { width: 36rem !important; max-width: none !important; }
+}
 .note { overflow-wrap: anywhere; padding: 0 0.25rem; }
 """
 
@@ -53,7 +64,7 @@ def make_page(showcase: Showcase) -> Any:
     with gradio.Blocks(
         title=f"{trained.name} · curriculum-zoo", analytics_enabled=False, delete_cache=(600, 3600)
     ) as page:
-        gradio.HTML(f"<h1>{html.escape(trained.name)}</h1>")
+        gradio.HTML(f"<h1>{_title(trained.name)}</h1>")
         with gradio.Row():
             with gradio.Column(scale=1, min_width=280):
                 # A file, not gradio.Image, which would decode whatever comes before the network's own reader does.
@@ -66,6 +77,7 @@ def make_page(showcase: Showcase) -> Any:
                 figure = gradio.Image(
                     label="What the network looks at",
                     show_label=False,
+                    elem_classes="figure",
                     type="pil",
                     format="png",
                     interactive=False,
@@ -161,6 +173,11 @@ def _distinct(classes: tuple[tuple[str, float], ...]) -> dict[str, float]:
         times = sum(other == name or other.startswith(f"{name} (") for other in found)
         found[f"{name} ({times + 1})" if name in found else name] = probability
     return found
+
+
+def _title(name: str) -> str:
+    """A name that may go on in the next line where its parts meet."""
+    return re.sub(r"([._/-])", r"\1<wbr>", html.escape(name))
 
 
 def _problem(text: str) -> str:

@@ -1,24 +1,18 @@
 """The served page: as a process, over HTTP, and in a browser."""
 
-import importlib.util
 import json
 import os
-import re
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from browser import browser, find_chromium
 from PIL import Image
+from served_process import served_by, without_gradio
 
 from curriculum_zoo import cli
 from curriculum_zoo.serving import Showcase, make_page
 
-without_gradio = pytest.mark.skipif(
-    importlib.util.find_spec("gradio") is None, reason="the page is Gradio's: pip install 'curriculum-zoo[demo]'"
-)
 PICTURE = Path(__file__).parents[2] / "model_cards" / "pictures" / "report.png"
 
 
@@ -47,21 +41,9 @@ def test_answers_come_one_at_a_time_and_names_are_no_markup(finished_run, tmp_pa
 @pytest.fixture
 def served(tmp_path):
     """The address of a released network that a process serves."""
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "GRADIO_TEMP_DIR": str(tmp_path / "uploads")}
     command = [sys.executable, "-m", "curriculum_zoo", "serve", "hiresnet18.tiny_imagenet", "--device", "cpu"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
-    try:
-        said = process.stdout.readline()
-        address = re.search(r"http://127\.0\.0\.1:\d+/", said)
-        assert address, said + process.stdout.read()
-        yield address[0]
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            assert process.wait(timeout=20) in (0, 130)
-        finally:
-            process.kill()
-            process.stdout.close()
+    with served_by(command, tmp_path) as address:
+        yield address
 
 
 def _errors(tab):
@@ -106,5 +88,8 @@ def test_an_uploaded_image_is_answered_in_a_browser_that_asks_no_other_host(serv
             _show(tab, name)
             assert tab.js("(document.body.innerText.match(/\\d+%/g) ?? []).length") >= 5
             assert tab.js("document.documentElement.scrollWidth") <= width
+            if name == "phone":  # the figure stays legible, and is moved within its frame
+                frame = "document.querySelector('.figure .image-frame')"
+                assert tab.js(f"{frame}.scrollWidth > 1.5 * {frame}.clientWidth")
             assert [url for url in tab.requests() if not url.startswith((served, "blob:"))] == []
             assert _errors(tab) == []
