@@ -28,11 +28,12 @@ def test_hiresnet18_is_right_as_often_as_its_card_says():
 )
 def test_glimpse_pyramids_are_right_as_often_as_their_cards_say_and_look_as_often(name, data):
     stated = Address.parse(name).resolve().facts["test"]["top1"]
-    (evaluation,) = evaluate(name, data, data_root=DATA)
-    assert evaluation.scores.images == 10_000
-    # Digits lie elsewhere than when the card was written, and locations are drawn.
-    assert evaluation.scores.top1 == pytest.approx(stated, abs=0.006)
-    assert evaluation.locations == pytest.approx(6, abs=0.5)
+    # As for the cards: by chance, which looks elsewhere than the threshold does that evaluates by default. Digits lie
+    # elsewhere than when the card was written, by which accuracy on textures moves by half a point: so three draws.
+    drawn = [evaluate(name, data, data_root=DATA, attend="sample", seed=seed)[0] for seed in range(3)]
+    assert {evaluation.scores.images for evaluation in drawn} == {10_000}
+    assert sum(evaluation.scores.top1 for evaluation in drawn) / 3 == pytest.approx(stated, abs=0.006)
+    assert [evaluation.locations for evaluation in drawn] == pytest.approx([6] * 3, abs=0.5)
 
 
 def test_weights_go_over_the_hub_to_another_cache_and_learn_photographs_there(hub, tmp_path, python):
