@@ -15,7 +15,6 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-import io
 import itertools
 import os
 import pickle
@@ -102,9 +101,8 @@ def check_in_new_process(curriculum: Curriculum) -> None:
         ContractError: its class cannot be imported there, or its stages or what their views show differ.
     """
     name = curriculum.name
-    sent = pickle.dumps(sys.path) + pickle.dumps(curriculum)
-    # Two processes in a row may hash text alike; these two never do.
-    seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
+    sent = pickle.dumps(sys.path) + _pickled(curriculum, name, "it", _AT_THE_TOP)
+    seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"  # another than this process's
     finished = subprocess.run(
         [sys.executable, "-c", _IN_NEW_PROCESS],
         input=sent,
@@ -115,10 +113,13 @@ def check_in_new_process(curriculum: Curriculum) -> None:
     if finished.returncode:
         last = finished.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         _break(name, f"a new process cannot plan by it ({last})", "Define it in a module that can be imported.")
-    for epoch, (here, there) in enumerate(zip(_shown(curriculum), _unpickled(finished.stdout), strict=True)):
-        if here[0] != there[0]:
+    elsewhere = pickle.loads(finished.stdout)
+    for epoch, ((stage, images), (stage_there, images_there)) in enumerate(
+        zip(_shown(curriculum), elsewhere, strict=True)
+    ):
+        if stage != stage_there:
             _break(name, f"stage({epoch}) differs in a new process", "Keep all that it plans by in its fields.")
-        if not torch.equal(here[1], there[1]):
+        if not torch.equal(images, torch.from_numpy(images_there)):
             _break(
                 name,
                 f"the view of stage({epoch}) shows other images in a new process",
@@ -182,11 +183,8 @@ def check_dataset(build: Callable[..., Any], argument: str | None = None, **opti
         _break(name, f"it returns {_a(opened)}", "Return a curriculum_zoo.data.ImageSet or PhotoSet.")
     if opened.fingerprint != _call(build, name, argument, **keywords).fingerprint:
         _break(name, "it opens other images a second time", "Draw from the seed that it is given, and sort file names.")
-    try:
-        copied = pickle.loads(pickle.dumps(opened)).fingerprint
-    except Exception as error:  # whatever an object raises that cannot be pickled
-        _break(name, f"what it opens cannot be pickled ({error})", "Hold paths and arrays, and no open files.")
-    if copied != opened.fingerprint:
+    pickled = _pickled(opened, name, "what it opens", "Hold paths and arrays, and no open files.")
+    if pickle.loads(pickled).fingerprint != opened.fingerprint:
         _break(name, "a pickled copy has other images", "Keep everything that images are read by in its fields.")
     for part, labels in (("training", opened.train_labels), ("test", opened.test_labels)):
         missing = sorted(set(range(opened.num_classes)) - {int(label) for label in labels})
@@ -231,11 +229,14 @@ def check_objective(objective: Any, model: nn.Module, images: Tensor, targets: T
 
 _IN_NEW_PROCESS = """
 import pickle, sys
+answer, sys.stdout = sys.stdout.buffer, sys.stderr  # a plugin may print where it is imported
 sys.path[:] = pickle.load(sys.stdin.buffer)
 from curriculum_zoo.testing import _shown
 shown = _shown(pickle.load(sys.stdin.buffer))
-sys.stdout.buffer.write(pickle.dumps([(stage, images.numpy()) for stage, images in shown]))
+answer.write(pickle.dumps([(stage, images.numpy()) for stage, images in shown]))
 """
+
+_AT_THE_TOP = "Define views and curricula at the top of a module."
 
 
 def _shown(curriculum: Curriculum) -> list[tuple[Stage, Tensor]]:
@@ -245,19 +246,18 @@ def _shown(curriculum: Curriculum) -> list[tuple[Stage, Tensor]]:
     return [(stage, stage.view(images)) for stage in stages]
 
 
-def _unpickled(sent: bytes) -> list[tuple[Stage, Tensor]]:
-    return [(stage, torch.from_numpy(images)) for stage, images in pickle.load(io.BytesIO(sent))]
+def _pickled(thing: object, name: str, what: str, remedy: str) -> bytes:
+    try:
+        return pickle.dumps(thing)
+    except Exception as error:  # whatever an object raises that cannot be pickled
+        _break(name, f"{what} cannot be pickled ({error})", remedy)
 
 
 def _check_copies(curriculum: Curriculum, stages: list[Stage]) -> None:
     """Pickles and JSON give an equal plan."""
     name = curriculum.name
-    try:
-        copies = {"pickling": pickle.loads(pickle.dumps(curriculum))}
-        stages_again = pickle.loads(pickle.dumps(stages))
-    except Exception as error:  # whatever an object raises that cannot be pickled
-        _break(name, f"it cannot be pickled ({error})", "Define views and curricula at the top of a module.")
-    if stages_again != stages:
+    copies = {"pickling": pickle.loads(_pickled(curriculum, name, "it", _AT_THE_TOP))}
+    if pickle.loads(_pickled(stages, name, "its stages", _AT_THE_TOP)) != stages:
         _break(name, "its stages differ after pickling", "Make views frozen dataclasses, so that equal ones are equal.")
     try:
         copies["to_dict and from_dict"] = curriculum_from_dict(curriculum.to_dict())

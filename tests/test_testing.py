@@ -124,6 +124,15 @@ class Elsewhere(Curriculum):
         return Stage(name="all", view=ByHash() if self.kind == "by hash" else Times(0.5), image_size=size)
 
 
+def test_a_plugin_may_print_where_it_is_imported(tmp_path, monkeypatch):
+    module = "from test_testing import Elsewhere\nprint('hello')\nclass Loud(Elsewhere):\n    pass\n"
+    (tmp_path / "loud_plugin.py").write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
+    from loud_plugin import Loud
+
+    check_in_new_process(Loud(epochs=1))
+
+
 @pytest.mark.parametrize("expression", ["trd(variant=batch)+progressive_sharpening(replay=0.3)", "hrt:0.5>mix_size"])
 def test_curricula_of_ours_plan_and_show_the_same_in_a_new_process(expression):
     check_in_new_process(create_curriculum(expression, epochs=12))

@@ -16,6 +16,7 @@ from torch.nn.modules.module import (
 )
 
 from ..errors import WeightsError
+from .builders import PLACEMENT
 
 __all__ = ["build_within"]
 
@@ -27,8 +28,6 @@ SPARE_OF_A_CLASS = 2**13
 
 MOST_TENSORS = 2**14
 """Tensors that a network may have; timm's largest have a few thousands."""
-
-PLACEMENT = ("device", "dtype")
 
 
 class _TooLargeError(BaseException):

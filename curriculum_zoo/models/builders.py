@@ -18,7 +18,10 @@ from ..errors import CurriculumZooError, ModelError, UnknownNameError, WeightsEr
 from ..registry import MODELS, Entry
 from ..weights.address import Address
 
-__all__ = ["Builder", "Load", "builder_of_entry", "builder_of_timm", "unknown_model"]
+__all__ = ["PLACEMENT", "Builder", "Load", "builder_of_entry", "builder_of_timm", "unknown_model"]
+
+PLACEMENT = ("device", "dtype")
+"""Options that say where a network is made, and nothing of the network."""
 
 Load = Callable[[nn.Module, Mapping[str, Any]], None]
 """Loads weights into a network that was built with the options given."""

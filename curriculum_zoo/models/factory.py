@@ -15,14 +15,13 @@ from ..registry import MODELS, Entry
 from ..weights.address import Address
 from ..weights.released import find_weights, list_weights
 from ..weights.stored import StoredWeights
-from .builders import Builder, Load, builder_of_entry, builder_of_timm, unknown_model
+from .builders import PLACEMENT, Builder, Load, builder_of_entry, builder_of_timm, unknown_model
 from .fitting import describe_input
 from .stored_networks import builder_of_weights
 from .warm_start import warm_start_from
 
 __all__ = ["create_model"]
 
-PLACEMENT = ("device", "dtype")
 FEATURE_OPTIONS = ("features_only", "out_indices", "feature_cls")
 
 
